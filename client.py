@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, List, Optional
 
-import websockets
+from websockets import connect  # type: ignore[attr-defined]
 from websockets.exceptions import InvalidHandshake
 
 LIMIT = 10  # seconds, for the handshake and for the message after it
@@ -60,11 +60,12 @@ async def dial(url: str, subprotocols: List[str]) -> Handshake:
     log, logger = logging.handlers.BufferingHandler(sys.maxsize), logging.Logger("handshake", logging.DEBUG)
     logger.addHandler(log)
     options: Any = {"subprotocols": subprotocols, "logger": logger, "open_timeout": LIMIT, "close_timeout": 1}
-    if "proxy" in inspect.signature(websockets.connect).parameters:
+    if "proxy" in inspect.signature(connect).parameters:
         options["proxy"] = None  # websockets 15 and later would go through a proxy that the environment names
-    verdict, reason, message, failure = Verdict.INCONCLUSIVE, "", None, None
+    verdict, reason, message = Verdict.INCONCLUSIVE, "", None
+    failure: Optional[Exception] = None
     try:
-        async with websockets.connect(url, **options) as connection:
+        async with connect(url, **options) as connection:
             message = await asyncio.wait_for(connection.recv(), LIMIT)
         if connection.subprotocol in subprotocols:
             verdict = Verdict.OPEN

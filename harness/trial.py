@@ -124,7 +124,7 @@ def describe(error: BaseException) -> str:
 def make_server(uvicorn: Any, config: Any) -> Any:
     """A uvicorn.Server that can run in a thread, keeps what it failed with, and stops when told to."""
 
-    class Server(uvicorn.Server):  # type: ignore[misc, name-defined]
+    class Server(uvicorn.Server):  # type: ignore[misc]
         failure: Optional[BaseException] = None
         stop: Callable[[], Any] = staticmethod(lambda: None)
 

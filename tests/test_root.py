@@ -9,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +50,17 @@ def free_port() -> int:
 def by_hand(python: Path, *arguments: str, cwd: Path = ROOT) -> Iterator[str]:
     """Run server.py as a person would, and yield its URL once it has started."""
     port = free_port()
-    command = [python, "server.py", "--port", str(port), *arguments]
-    with subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, text=True) as process:
+    command: list[str | Path] = [python, "server.py", "--port", str(port), *arguments]
+    with subprocess.Popen(command, cwd=cwd, stderr=subprocess.DEVNULL) as process:
         try:
-            assert process.stderr
-            next(line for line in process.stderr if "Started server process" in line)
+            while process.poll() is None:
+                with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.01)
             yield f"ws://127.0.0.1:{port}"
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=10)
+            process.wait(timeout=10)
     assert process.returncode == 0, "Ctrl-C is how a person stops it, not a failure"
 
 
@@ -181,7 +185,8 @@ async def closes_without_a_message(scope: Any, receive: Any, send: Any) -> None:
     [
         (refuses, "HTTP 403"),
         (fails, "HTTP 500"),
-        (agrees_to_another, "unsupported subprotocol: mqtt"),
+        # wsproto itself does not let the server answer so: the connection ends without a response.
+        (agrees_to_another, "unsupported subprotocol: mqtt|did not receive a valid HTTP response"),
         (agrees_to_none, "agreed on no subprotocol"),
         (closes_without_a_message, "ConnectionClosed"),
     ],
@@ -194,7 +199,7 @@ def test_a_neighbouring_failure_is_inconclusive(
         witness = run(newest_websockets if newest else sys.executable, "client.py", url)
     last = witness.stdout.splitlines()[-1]
     assert last.startswith("verdict: inconclusive - ")
-    assert reason in last
+    assert re.search(reason, last)
     assert witness.returncode == 125
 
 
@@ -205,13 +210,17 @@ def test_a_closed_port_is_inconclusive(newest_websockets: Path) -> None:
         assert "ConnectionRefusedError" in witness.stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_is_inconclusive(newest_websockets: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"ws://127.0.0.1:{silent.getsockname()[1]}"
-        for python in (sys.executable, newest_websockets):
-            witness = run(python, "client.py", url)
-            assert witness.returncode == 125
-            assert witness.stdout.splitlines()[-1] == "verdict: inconclusive - no answer within 10 s"
+        with ThreadPoolExecutor() as pool:
+            witnesses = list(
+                pool.map(lambda python: run(python, "client.py", url), (sys.executable, newest_websockets))
+            )
+    for witness in witnesses:
+        assert witness.returncode == 125
+        assert witness.stdout.splitlines()[-1] == "verdict: inconclusive - no answer within 10 s"
 
 
 def test_a_server_that_opens_and_sends_nothing_is_inconclusive(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +237,9 @@ def test_a_server_that_opens_and_sends_nothing_is_inconclusive(monkeypatch: pyte
 
 
 def test_two_lines_below_101_are_not_this_failure() -> None:
-    answer = b"HTTP/1.1 403 Forbidden\r\nSec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b\r\nContent-Length: 0\r\n\r\n"
+    answer = (
+        b"HTTP/1.1 403 Forbidden\r\nSec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b\r\nContent-Length: 0\r\n\r\n"
+    )
 
     async def dialled() -> client.Handshake:
         async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
