@@ -1,21 +1,32 @@
 # Works with GNU Make 3.81 and later.
 PYTHON ?= python3
-CASE ?= server-headers
-WS ?= auto
-TRIAL = -I harness/trial.py --case $(CASE) --ws $(WS)
+HARNESS = .environments/harness/bin/python -m harness
+# Every variable that is set becomes an option.
+CHOICE = $(if $(CASE),--case $(CASE)) $(if $(WS),--ws $(WS))
+SETTING = $(CHOICE) $(if $(WEBSOCKETS),--websockets $(WEBSOCKETS)) $(if $(INTERPRETER),--python $(INTERPRETER))
+RANGE = $(if $(GOOD),--good $(GOOD)) $(if $(BAD),--bad $(BAD)) $(if $(FIND),--find $(FIND))
 
-.PHONY: help broken fixed test clean
+.PHONY: help broken fixed try bisect bisect-commits test clean
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
-	@echo "CASE=server-headers, accept-headers, unsplit-offer or none chooses who sends what,"
-	@echo "WS=auto, websockets, wsproto or websockets-sansio the implementation, PYTHON=python3.12 the interpreter."
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+	@echo "Choices: CASE=server-headers|accept-headers|unsplit-offer|none, WS=auto|websockets|wsproto|websockets-sansio,"
+	@echo "PYTHON=python3.12 to build with; for try and bisect WEBSOCKETS=latest and INTERPRETER=3.12 too."
 
 broken: .environments/broken/ready ## show uvicorn 0.20.0 fail the handshake
-	@.environments/broken/bin/python $(TRIAL) --expect rejected
+	@.environments/broken/bin/python -I harness/trial.py $(CHOICE) --expect rejected
 
 fixed: .environments/fixed/ready ## show uvicorn 0.19.0 open it
-	@.environments/fixed/bin/python $(TRIAL) --expect open
+	@.environments/fixed/bin/python -I harness/trial.py $(CHOICE) --expect open
+
+try: .environments/harness/ready ## does it still happen? UVICORN=0.31.0 (the newest), or SOURCE=path-to-checkout
+	@$(HARNESS) try $(SETTING) $(if $(SOURCE),--source $(SOURCE),$(if $(UVICORN),--uvicorn $(UVICORN)))
+
+bisect: .environments/harness/ready ## find the release that changed it: GOOD=0.12.0 BAD=latest FIND=break|fix
+	@$(HARNESS) bisect $(RANGE) $(SETTING)
+
+bisect-commits: .environments/harness/ready ## find the commit: REPO=path-or-url GOOD=0.19.0 BAD=0.20.0
+	@$(HARNESS) bisect-commits --repo "$(REPO)" $(RANGE) $(SETTING)
 
 test: .environments/harness/ready ## run the linters, the type checker and the tests (Python 3.10 or later)
 	@.environments/harness/bin/python -m ruff format --check .

@@ -3,7 +3,7 @@
 Pure functions after the idea of `git bisect` and of cargo-bisect-rustc's `least_satisfying`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Generic, TypeVar
@@ -47,9 +47,9 @@ def search(items: Sequence[T], ask: Callable[[T, int], Answer]) -> Found[T]:
     asked about. `ask` gets an item, and how many questions are left at the most, this one included, if
     nothing is untestable from here on. No item is asked about twice.
 
-    With u untestable answers this asks at most `steps(len(items) - 2) + u + u // 7` questions. A run of
-    untestable items away from the change is left after few questions; one right at the change is asked
-    about in full, since any item in it could have turned out to be testable.
+    With s = `steps(len(items) - 2)` and u untestable answers this asks at most s + 2u questions. Of one run
+    of untestable items away from the change, however long, it asks about at most 6(s + 1). A run right at
+    the change is asked about in full, since any item in it could have turned out to be testable.
 
     Where good and bad alternate, the result is one of the changes from good to bad. Raises ValueError
     for fewer than two items, and lets through whatever `ask` raises.
@@ -58,36 +58,40 @@ def search(items: Sequence[T], ask: Callable[[T, int], Answer]) -> Found[T]:
         raise ValueError(f"a search needs a good item and a bad one, got {len(items)} in all")
     good, bad = 0, len(items) - 1
     untested = list(range(good + 1, bad))
+    untestable: list[int] = []
+    misses = middle = 0
     while untested:
-        # Untestable answers shrink `untested` but do not move the middle that this round started from.
-        for index in _outward(untested):
-            before = [other for other in untested if other < index]
-            after = [other for other in untested if other > index]
-            answer = ask(items[index], 1 + steps(max(len(before), len(after))))
-            if answer is Answer.GOOD:
-                good, untested = index, after
-                break
-            if answer is Answer.BAD:
-                bad, untested = index, before
-                break
+        if misses:
+            index = _elsewhere(untested, untestable, middle, misses)
+        else:
+            index = middle = untested[len(untested) // 2]
+        before = [other for other in untested if other < index]
+        after = [other for other in untested if other > index]
+        answer = ask(items[index], 1 + steps(max(len(before), len(after))))
+        if answer is Answer.UNTESTABLE:
             untested = before + after
+            untestable.append(index)
+            misses += 1
+            continue
+        if answer is Answer.GOOD:
+            good, untested = index, after
+        else:
+            bad, untested = index, before
+        untestable = [other for other in untestable if good < other < bad]
+        misses = 0  # the middle comes first again, so a poor split costs at most one question per untestable answer
     return Found(items[good], items[bad], tuple(items[good + 1 : bad]))
 
 
-def _outward(untested: Sequence[int]) -> Iterator[int]:
-    """Yield the middle, then alternate between both sides of it, out to the ends.
+def _elsewhere(untested: Sequence[int], untestable: Sequence[int], middle: int, misses: int) -> int:
+    """Choose what to ask about when the middle and whatever was tried after it, `misses` in all, are untestable.
 
-    The nearest neighbours come first: they halve the rest as well as the middle does. Then every stride
-    doubles the distance from the middle, or halves what is left to the end where that is shorter. So a
-    long run of untestable items is left quickly, and without jumping past the few testable ones beyond it.
-    As many as seven are asked about before one whose answer may leave more than half of the rest, hence
-    the seventh in the bound of `search`.
+    What lies between two untestable items is likely to be untestable too, so it waits until nothing else is left.
     """
-    middle = len(untested) // 2
-    yield untested[middle]
-    distance = 1
-    while distance <= middle:
-        yield untested[middle - distance]
-        if middle + distance < len(untested):  # an even number of items has one fewer on this side
-            yield untested[middle + distance]
-        distance += max(1, min(distance, (middle - distance + 1) // 2))
+    left = [index for index in untested if index < min(untestable)]
+    right = [index for index in untested if index > max(untestable)]
+    # A single untestable item is the common case, and its neighbours split the rest as well as it would have.
+    if misses <= 2 and (left or right):
+        return min(left[-1:] + right[:1], key=lambda index: abs(index - middle))
+    # This is a run. Halving what may lie outside of it finds its ends without walking through it.
+    widest = max(left, right, key=len) or untested
+    return widest[len(widest) // 2]

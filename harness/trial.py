@@ -80,6 +80,8 @@ def load(source: Optional[Path]) -> Specimen:
 
     Raises Inconclusive where one of them cannot be imported.
     """
+    if source is not None and not (source / "uvicorn" / "__init__.py").is_file():
+        raise Inconclusive(f"no uvicorn package in {source}")
     try:
         if source is not None:
             for name in ("asyncio", "ssl", *DEPENDENCIES):
@@ -91,7 +93,7 @@ def load(source: Optional[Path]) -> Specimen:
         specimen = Specimen(importlib.import_module("uvicorn"), load_root("server"), load_root("client"))
         specimen.server.logger.remove()  # what it would log is in the report
         return specimen
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Inconclusive(f"import failed: {describe(error)}") from error
 
 
@@ -328,10 +330,9 @@ def main() -> int:
     parser.add_argument("--case", nargs="+", default=["server-headers"], choices=CASES, help="cases (server-headers)")
     parser.add_argument("--source", type=Path, help="a checkout of uvicorn to import instead of the installed one")
     parser.add_argument("--expect", choices=tuple(PROMISES), help="the verdict that counts as success")
+    parser.add_argument("--quiet", action="store_true", help="print the verdict alone")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line, for each trial")
     options = parser.parse_args()
-    if options.source and not (options.source / "uvicorn" / "__init__.py").is_file():
-        parser.error(f"{options.source} is no checkout of uvicorn")
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     trials = []
     for trial, seen in run(options):
@@ -339,9 +340,9 @@ def main() -> int:
         if options.json:
             print(json.dumps(asdict(trial)), flush=True)
         else:
-            show(trial, seen, colour)
-            if options.expect:
-                print(f"\n{promise(options.expect, trial, seen)}")
+            if not options.quiet:
+                show(trial, seen, colour)
+                print(f"\n{promise(options.expect, trial, seen)}" if options.expect else "")
             print(f"verdict: {trial.verdict}" + (f" - {trial.detail}" if trial.detail else ""), flush=True)
     return status([trial.verdict for trial in trials], options.expect)
 
@@ -359,3 +360,7 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        # Python's own status for an exception is 1, which would be taken for a verdict.
+        print(f"verdict: inconclusive - the trial itself failed: {describe(error)}")
+        sys.exit(125)

@@ -272,7 +272,6 @@ def test_two_lines_below_101_are_not_this_failure() -> None:
         (["harness/trial.py", "--case", "nope"], trial.CASES),
         (["harness/trial.py", "--ws", "nope"], trial.IMPLEMENTATIONS),
         (["harness/trial.py", "--nope"], ["--case", "--ws", "--json", "--expect", "--source"]),
-        (["harness/trial.py", "--source", "tests"], ["tests", "--source"]),
     ],
     ids=" ".join,
 )
