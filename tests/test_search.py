@@ -119,6 +119,13 @@ def test_leaves_a_long_untestable_run_away_from_the_change_after_few_questions(h
     assert sum(history[item] == "?" for item in asked) <= 6 * (steps(len(history) - 2) + 1)
 
 
+def test_a_run_that_was_left_behind_does_not_slow_down_the_way_out_of_the_next() -> None:
+    history = "g" * 120 + "?" * 120 + "g" * 50 + "b" * 10 + "?" * 120 + "b" * 40
+    found, asked, _ = searched(history)
+    assert found == scan(history)
+    assert sum(history[item] == "?" for item in asked) <= 6 * (steps(len(history) - 2) + 1)
+
+
 @pytest.mark.parametrize("history", ["gg?ggbbbb", "gggg?bbbb", "gggggg?bb"])
 def test_a_single_untestable_item_costs_one_question_at_most(history: str) -> None:
     assert len(searched(history)[1]) <= steps(len(history) - 2) + 1
