@@ -3,10 +3,11 @@ PYTHON ?= python3
 HARNESS = .environments/harness/bin/python -m harness
 # Every variable that is set becomes an option.
 CHOICE = $(if $(CASE),--case $(CASE)) $(if $(WS),--ws $(WS))
-SETTING = $(CHOICE) $(if $(WEBSOCKETS),--websockets $(WEBSOCKETS)) $(if $(INTERPRETER),--python $(INTERPRETER))
+SETTING = $(CHOICE) $(if $(WEBSOCKETS),--websockets $(WEBSOCKETS)) \
+	$(if $(WSPROTO),--wsproto $(WSPROTO)) $(if $(INTERPRETER),--python $(INTERPRETER))
 RANGE = $(if $(GOOD),--good $(GOOD)) $(if $(BAD),--bad $(BAD)) $(if $(FIND),--find $(FIND))
 
-.PHONY: help broken fixed try bisect bisect-commits test clean
+.PHONY: help broken fixed try bisect bisect-commits survey check-evidence clients report readme test clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +28,22 @@ bisect: .environments/harness/ready ## find the release that changed it: GOOD=0.
 
 bisect-commits: .environments/harness/ready ## find the commit: REPO=path-or-url GOOD=0.19.0 BAD=0.20.0
 	@$(HARNESS) bisect-commits --repo "$(REPO)" $(RANGE) $(SETTING)
+
+survey: .environments/harness/ready ## judge every release again and write evidence/
+	@$(HARNESS) survey
+
+check-evidence: .environments/harness/ready ## measure both sides of every change in evidence/ again, and a handful more
+	@$(HARNESS) check-evidence
+
+clients: .environments/harness/ready ## who notices? dial the broken server with many clients (Node and Chromium if there)
+	@$(HARNESS) clients
+
+report: .environments/harness/ready ## a report to attach to an issue: make report > report.md
+	@$(HARNESS) report $(SETTING) $(if $(OUTPUT),--output "$(OUTPUT)")
+
+readme: .environments/harness/ready ## write the README's generated parts and the picture again
+	@$(HARNESS) picture
+	@.environments/harness/bin/python -m cogapp -I . -r README.md
 
 test: .environments/harness/ready ## run the linters, the type checker and the tests (Python 3.10 or later)
 	@.environments/harness/bin/python -m ruff format --check .

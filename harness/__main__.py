@@ -1,12 +1,14 @@
 """The command line of the harness: python -m harness VERB."""
 
 import argparse
+import random
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from packaging.version import Version
 
-from harness import bisect, commits, environments, releases, verdicts
+from harness import attach, bisect, commits, environments, releases, report, survey, verdicts
 from harness.environments import FOLDER, Unavailable
 from harness.releases import Listing, Release, Unreachable
 from harness.trial import CASES, IMPLEMENTATIONS, Parser, Trial
@@ -56,6 +58,30 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add_direction(within)
     add_setting(within, "websockets")
     within.set_defaults(run=bisect_commits)
+
+    every = verbs.add_parser("survey", help="judge every release, and keep it as evidence", description="Survey.")
+    every.add_argument("--fresh", action="store_true", help="forget the verdicts that are kept")
+    every.add_argument("--python", metavar="PYTHON", help="another interpreter: 3.12, or a path")
+    every.set_defaults(run=survey_releases)
+
+    again = verbs.add_parser("check-evidence", help="measure a part of the evidence again", description="Check it.")
+    again.add_argument("--handful", type=int, default=5, help="how many releases at random beside the changes (5)")
+    again.add_argument("--seed", type=int, default=None, help="which ones: a number that an earlier run printed")
+    again.add_argument("--python", metavar="PYTHON", help="another interpreter: 3.12, or a path")
+    again.set_defaults(run=check_evidence)
+
+    many = verbs.add_parser("clients", help="dial the broken server with many clients", description="Who notices?")
+    many.set_defaults(run=dial_with_clients)
+
+    attached = verbs.add_parser("report", help="a report to attach to an issue", description="Write a report.")
+    attached.add_argument("--output", metavar="FILE", help="where to write it (standard output)")
+    attached.add_argument("--broken", default="0.20.0", help="the release that fails (0.20.0)")
+    attached.add_argument("--fixed", default="0.19.0", help="the release that does not (0.19.0)")
+    add_setting(attached, "websockets")
+    attached.set_defaults(run=write_report)
+
+    drawn = verbs.add_parser("picture", help="draw the evidence again", description="Draw evidence/survey.svg.")
+    drawn.set_defaults(run=draw)
     return parser.parse_args(arguments)
 
 
@@ -76,7 +102,7 @@ def setting_of(options: argparse.Namespace) -> Setting:
     interpreter = environments.find_interpreter(options.python)
     for name, version in versions.items():
         if version == "latest":
-            versions[name] = releases.listing(name, FOLDER).usable(interpreter.version)[-1].version
+            versions[name] = releases.listing(name, FOLDER).newest(interpreter.version)
     return Setting(environments.read_pins(**versions), interpreter)
 
 
@@ -91,12 +117,12 @@ def try_one(options: argparse.Namespace) -> int:
         else:
             version = options.uvicorn
             if version == "latest":
-                version = listing_of("uvicorn").usable(setting.interpreter.version)[-1].version
+                version = listing_of("uvicorn").newest(setting.interpreter.version)
             python = environments.for_release(version, setting.pins, setting.interpreter)
-    except (Unavailable, Unreachable) as error:
+        return verdicts.run_trial(verdicts.trial_command(python, *trial))
+    except Exception as error:  # Python's own status for an exception is 1, which would be taken for a verdict
         print(f"verdict: inconclusive - {error}")
         return 125
-    return verdicts.run_trial(verdicts.trial_command(python, *trial))
 
 
 def listing_of(package: str) -> Listing:
@@ -111,7 +137,7 @@ def bisect_releases(options: argparse.Namespace) -> int:
     setting = setting_of(options)
     listing, python = listing_of("uvicorn"), setting.interpreter.version
     usable = listing.usable(python, options.pre, options.withdrawn)
-    bad = usable[-1].version if options.bad == "latest" else options.bad
+    bad = listing.newest(python, options.pre, options.withdrawn) if options.bad == "latest" else options.bad
     candidates = bisect.between(usable, options.good or FIRST, bad)
     kept = Kept(FOLDER / "verdicts.jsonl", options.fresh)
     direction = bisect.DIRECTIONS[options.find]
@@ -122,7 +148,8 @@ def bisect_releases(options: argparse.Namespace) -> int:
     pins = ", ".join(setting.pins.requirements)
     print(f"case {options.case}, implementation {options.ws}, Python {python}, {pins}")
     print(f"{len(candidates)} releases from {candidates[0].version} to {candidates[-1].version}")
-    excluded = [release.version for release in listing.releases if not release.admits(python)]
+    low, high = Version(candidates[0].version), Version(candidates[-1].version)
+    excluded = [r.version for r in listing.releases if low < Version(r.version) < high and not r.admits(python)]
     if excluded:
         print(f"left out, since they do not run on Python {python}: {excluded[0]} to {excluded[-1]}")
     try:
@@ -135,32 +162,34 @@ def bisect_releases(options: argparse.Namespace) -> int:
         print(f"verdict: inconclusive - {error}; {hint}: try --websockets latest (make: WEBSOCKETS=latest)")
         return 125
     last, first = found.last_good, found.first_bad
-    print()
-    print(f"{direction.last}: {last.version} ({last.released})")
+    result = [
+        f"{direction.last}: {last.version} ({last.released})",
+        f"{direction.first}: {first.version} ({first.released})",
+    ]
     if found.untestable:
-        print(f"cannot be judged: {', '.join(release.version for release in found.untestable)}")
-        print(f"so the {direction.first} is {first.version} ({first.released}) or one of these")
-    else:
-        print(f"{direction.first}: {first.version} ({first.released})")
+        result.insert(1, f"cannot be judged: {', '.join(release.version for release in found.untestable)}")
+        result[2] += " or one of these"
+    print("", *result, sep="\n")
+    asked = {"GOOD": candidates[0].version, "BAD": candidates[-1].version}
+    attach.keep_bisect(make_command("bisect", options, asked), result)
     skipped = [r.version for r in listing.releases if r not in candidates and in_between(r, last, first)]
     if skipped:
         print(f"left out between the two: {', '.join(skipped)} (--withdrawn and --pre search them too)")
-    again = [option for name in ("websockets", "wsproto", "python") for option in given(options, name)]
-    common = ["--ws", options.ws, "--case", options.case, "--find", options.find, *again]
-    ends = ["--good", last.version, "--bad", first.version]
-    print(f"repeat just this: {commits.shell(['python', '-m', 'harness', 'bisect', *ends, *common])}")
-    onward = ["python", "-m", "harness", "bisect-commits", *ends, *common, "--repo", "UVICORN"]
-    print(f"go on to commits: {commits.shell(onward)}")
+    ends = {"GOOD": last.version, "BAD": first.version}
+    print(f"repeat just this: {make_command('bisect', options, ends)}")
+    print(f"go on to commits: {make_command('bisect-commits', options, ends)} REPO=path-or-url-of-uvicorn")
     return 0
+
+
+def make_command(target: str, options: argparse.Namespace, ends: dict[str, str]) -> str:
+    """The make command that asks the same of other ends."""
+    given = {"WEBSOCKETS": options.websockets, "WSPROTO": options.wsproto, "INTERPRETER": options.python}
+    variables = {**ends, "CASE": options.case, "WS": options.ws, "FIND": options.find, **given}
+    return commits.shell(["make", target, *(f"{name}={value}" for name, value in variables.items() if value)])
 
 
 def in_between(release: Release, last: Release, first: Release) -> bool:
     return Version(last.version) < Version(release.version) < Version(first.version)
-
-
-def given(options: argparse.Namespace, name: str) -> list[str]:
-    value = getattr(options, name)
-    return [f"--{name}", value] if value else []
 
 
 def bisect_commits(options: argparse.Namespace) -> int:
@@ -185,6 +214,62 @@ def bisect_commits(options: argparse.Namespace) -> int:
         print(f"  {commit.subject}")
         print(f"  {commit.author}, {commit.date}, pull request {commit.pull_request or 'unknown'}")
     return 0 if len(found) == 1 else 125
+
+
+def survey_releases(options: argparse.Namespace) -> int:
+    """Survey every release, and write the evidence. Returns 0, 1 where something could not be had."""
+    listing = listing_of("uvicorn")
+    interpreter = environments.find_interpreter(options.python)
+    newest = listing_of("websockets").usable(interpreter.version)[-1].version
+    reported, other = (Setting(environments.read_pins(websockets=name), interpreter) for name in (None, newest))
+    try:
+        kept = Kept(FOLDER / "verdicts.jsonl", options.fresh)
+        evidence = survey.survey(listing.releases, survey.Plan(reported, other), kept)
+    except survey.Incomplete as error:
+        print(f"harness survey: {error}; the evidence stays as it was: run it again with the network", file=sys.stderr)
+        return 1
+    survey.write(evidence)
+    report.write_picture(evidence)
+    print(report.table(evidence))
+    print(
+        f"{len(evidence.trials)} trials of {len(listing.releases)} releases written to evidence/: now run make readme"
+    )
+    return 0
+
+
+def check_evidence(options: argparse.Namespace) -> int:
+    """Measure a part of the evidence again. Returns 0, 1 where something differs."""
+    evidence = survey.read()
+    seed = random.randrange(10**6) if options.seed is None else options.seed
+    print(f"both sides of every change, and {options.handful} more with --seed {seed}")
+    differences = survey.check(evidence, survey.plan_of(evidence.pins, options.python), options.handful, seed)
+    print("\n".join(differences) if differences else "no difference")
+    return 1 if differences else 0
+
+
+def dial_with_clients(options: argparse.Namespace) -> int:
+    """Dial the broken server with every client that can be had, and keep the table. Returns 0."""
+    from harness import clients  # it takes the server's own dependencies with it
+
+    witnesses = clients.survey()
+    clients.write(witnesses)
+    print(clients.table(witnesses))
+    return 0
+
+
+def write_report(options: argparse.Namespace) -> int:
+    """Write the report to standard output or to a file. Returns 0."""
+    text = attach.report(setting_of(options), options.broken, options.fixed, options.ws, options.case)
+    if options.output:
+        Path(options.output).write_text(text)
+    else:
+        print(text, end="")
+    return 0
+
+
+def draw(options: argparse.Namespace) -> int:
+    report.write_picture(survey.read())
+    return 0
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ from pathlib import Path
 from client import Verdict
 from harness.bisect import Direction, NoChange
 
+# No hook of the user's configuration runs in the clone.
+QUIET = ("-c", "advice.detachedHead=false", "-c", "core.hooksPath=/dev/null")
+
 
 class NoHistory(Exception):
     """Why there is no history of uvicorn to search, and what to do."""
@@ -37,7 +40,9 @@ def clone(repository: str) -> Iterator[Path]:
         raise NoHistory("git is not installed: install it, then run this again")
     with tempfile.TemporaryDirectory(prefix="uvicorn-history-") as folder:
         checkout = Path(folder) / "uvicorn"
-        cloned = _git(Path(folder), "clone", "--quiet", "--no-local", repository, str(checkout))
+        path = Path(repository).expanduser()
+        origin = str(path.resolve()) if path.exists() else repository  # git runs elsewhere
+        cloned = _git(Path(folder), "clone", "--quiet", "--no-local", "--", origin, str(checkout))
         if cloned.returncode:
             reason = (cloned.stderr.strip().splitlines() or ["git clone failed"])[-1]
             raise NoHistory(
@@ -45,6 +50,8 @@ def clone(repository: str) -> Iterator[Path]:
             )
         if _git(checkout, "rev-parse", "--is-shallow-repository").stdout.strip() == "true":
             raise NoHistory(f"{repository} is a shallow clone: run git fetch --unshallow --tags in it first")
+        if not _git(checkout, "log", "--all", "--max-count=1", "--format=%h", "--", "uvicorn/__init__.py").stdout:
+            raise NoHistory(f"{repository} is no git repository of uvicorn: give the path or the URL of one")
         yield checkout
 
 
@@ -72,7 +79,7 @@ def search(
     old, new = ("good", "bad") if direction.before is Verdict.OPEN else ("broken", "fixed")
     _must(checkout, "bisect", "start", f"--term-old={old}", f"--term-new={new}", bad, good)
     with subprocess.Popen(
-        ["git", "bisect", "run", *command], cwd=checkout, stdout=subprocess.PIPE, text=True, env=_environment()
+        ["git", *QUIET, "bisect", "run", *command], cwd=checkout, stdout=subprocess.PIPE, text=True, env=_environment()
     ) as process:
         assert process.stdout
         printed = []
@@ -114,8 +121,7 @@ def _environment() -> dict[str, str]:
 
 
 def _git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    quiet = ["-c", "advice.detachedHead=false", "-c", "core.hooksPath=/dev/null"]
-    return subprocess.run(["git", *quiet, *arguments], cwd=folder, capture_output=True, text=True, env=_environment())
+    return subprocess.run(["git", *QUIET, *arguments], cwd=folder, capture_output=True, text=True, env=_environment())
 
 
 def _must(folder: Path, *arguments: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.version import InvalidVersion, Version
 from uv import find_uv_bin
 
 from harness.releases import uv_environment
@@ -78,6 +79,10 @@ def for_release(version: str, pins: Pins, interpreter: Interpreter) -> Path:
 
     Raises Unavailable where the pins, the interpreter or the index do not allow it.
     """
+    try:
+        version = str(Version(version))  # it names a folder
+    except InvalidVersion:
+        raise Unavailable(f"{version!r} is no version") from None
     folder = _shelf(pins, interpreter) / version
     if not folder.is_dir():
         base = for_sources(pins, interpreter).parent.parent
@@ -86,8 +91,9 @@ def for_release(version: str, pins: Pins, interpreter: Interpreter) -> Path:
             _create(new, interpreter)
             _share(base, new)
             _install(new, pins, "--only-binary", "uvicorn", f"uvicorn=={version}")
+            _check(new, (*pins.requirements, f"uvicorn=={version}"))
 
-        _finish(folder, build)
+        finish(folder, build)
     return folder / "bin" / "python"
 
 
@@ -99,33 +105,58 @@ def for_sources(pins: Pins, interpreter: Interpreter) -> Path:
         def build(new: Path) -> None:
             _create(new, interpreter)
             _install(new, pins, "--compile-bytecode")
+            _check(new, pins.requirements)
 
-        _finish(folder, build)
+        finish(folder, build)
     return folder / "bin" / "python"
+
+
+def for_requirements(requirements: list[str]) -> Path:
+    """The Python of an environment with just these pins, on Python 3.11 or later. Raises Unavailable."""
+    folder = FOLDER / "clients" / digest("\n".join([sys.executable, *requirements]))
+    if not folder.is_dir():
+
+        def build(new: Path) -> None:
+            recent = sys.executable if sys.version_info >= (3, 11) else find_interpreter(">=3.11").path
+            _create(new, Interpreter(recent, ""))
+            installed = _uv("pip", "install", "--python", str(new), "--compile-bytecode", *requirements)
+            if installed.returncode:
+                raise Unavailable(_reason(installed.stderr))
+
+        finish(folder, build)
+    return folder / "bin" / "python"
+
+
+def digest(text: str) -> str:
+    """A short name for what an environment is made of."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _shelf(pins: Pins, interpreter: Interpreter) -> Path:
     """The folder of all environments that differ in uvicorn alone."""
     told_apart = "\n".join([interpreter.path, *pins.requirements, _also()])
-    digest = hashlib.sha256(told_apart.encode()).hexdigest()[:12]
-    return FOLDER / "releases" / f"python-{interpreter.version}-websockets-{pins.version('websockets')}-{digest}"
+    name = f"python-{interpreter.version}-websockets-{pins.version('websockets')}-{digest(told_apart)}"
+    return FOLDER / "releases" / name
 
 
 def _also() -> str:
     return (ROOT / "harness" / "constraints.txt").read_text()
 
 
-def _finish(folder: Path, build: Callable[[Path], None]) -> None:
+def finish(folder: Path, build: Callable[[Path], None]) -> None:
     """Build aside, and give the result its name only once it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix="building-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix="building-", dir=folder.parent))
+    except OSError as error:
+        raise Unavailable(f"cannot build {folder.name}: {error}") from error
     try:
         build(new)
         # Fails where another run came first: a folder that is not empty is never replaced.
         new.rename(folder)
-    except OSError:
+    except OSError as error:
         if not folder.is_dir():
-            raise
+            raise Unavailable(f"cannot build {folder.name}: {error}") from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -141,8 +172,12 @@ def _share(base: Path, new: Path) -> None:
     source = next(base.glob("lib/python*/site-packages"))
     target = new / source.relative_to(base)
     for entry in source.iterdir():
-        if entry.is_dir() and not (target / entry.name).exists():
+        if (target / entry.name).exists():
+            continue
+        if entry.is_dir():
             shutil.copytree(entry, target / entry.name, copy_function=_link)
+        else:
+            _link(str(entry), str(target / entry.name))
 
 
 def _link(source: str, target: str) -> None:
@@ -162,6 +197,16 @@ def _install(new: Path, pins: Pins, *arguments: str) -> None:
         installed = _uv(*command)
     if installed.returncode:
         raise Unavailable(_reason(installed.stderr), _refused(installed.stderr))
+
+
+def _check(new: Path, requirements: tuple[str, ...]) -> None:
+    """Raises Unavailable where something else was installed, as an override in uv's settings can make it."""
+    names = [folder.stem.split("-") for folder in new.glob("lib/python*/site-packages/*.dist-info")]
+    installed = dict(names)
+    for name, version in (line.split("==") for line in requirements):
+        found = installed.get(name.replace("-", "_"), "none")
+        if found == "none" or Version(found) != Version(version):
+            raise Unavailable(f"uv installed {name} {found} instead of {version}: see the overrides in its settings")
 
 
 def _refused(errors: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 FRESH = 600.0  # seconds for which an index lets its answers be kept, as PyPI says in Cache-Control
@@ -40,7 +40,10 @@ class Release:
 
     def admits(self, python: str) -> bool:
         """Whether its Requires-Python allows this interpreter's version."""
-        return SpecifierSet(self.requires_python).contains(python, prereleases=True)
+        try:
+            return SpecifierSet(self.requires_python).contains(python, prereleases=True)
+        except InvalidSpecifier:  # uv has the last word
+            return True
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,13 @@ class Listing:
             for release in self.releases
             if release.admits(python) and (pre or not release.prerelease) and (withdrawn or not release.withdrawn)
         )
+
+    def newest(self, python: str, pre: bool = False, withdrawn: bool = False) -> str:
+        """The newest version of those. Raises Unreachable where there is none."""
+        usable = self.usable(python, pre, withdrawn)
+        if not usable:
+            raise Unreachable(f"the package index has no release for Python {python}: name a version")
+        return usable[-1].version
 
 
 def index_url() -> str | None:
@@ -99,6 +109,8 @@ def _from_pip_files() -> str | None:
         home / "Library/Application Support/pip/pip.conf",
         config,
     ]
+    if os.environ.get("PIP_CONFIG_FILE") == os.devnull:  # so pip is told to read no file at all
+        return None
     # Later files win, and pip reads PIP_CONFIG_FILE last.
     parser = configparser.RawConfigParser()
     parser.read([*files, Path(os.environ.get("PIP_CONFIG_FILE", os.devnull))])
@@ -117,7 +129,7 @@ def listing(package: str, folder: Path) -> Listing:
     file, url = folder / f"releases-{package}.json", index_url()
     kept = _read(file)
     if kept and kept["url"] == url and 0 <= time.time() - kept["time"] < FRESH:
-        return _listing(kept["releases"])
+        return Listing(kept["releases"])
     try:
         releases = _fetch(package, url)
     except Exception as error:
@@ -127,19 +139,16 @@ def listing(package: str, folder: Path) -> Listing:
                 f"the package index cannot be reached: check the network and the index of uv or pip ({reason[:150]})"
             ) from error
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(kept["time"]))
-        return _listing(kept["releases"], f"the package index cannot be reached: these are its releases as of {day}")
+        return Listing(kept["releases"], f"the package index cannot be reached: these are its releases as of {day}")
     _write(file, {"url": url, "time": time.time(), "releases": [asdict(release) for release in releases]})
     return Listing(releases)
 
 
-def _listing(releases: list[dict[str, Any]], note: str = "") -> Listing:
-    return Listing(tuple(Release(**release) for release in releases), note)
-
-
 def _read(file: Path) -> Any:
     try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError):
+        kept = json.loads(file.read_text())
+        return {**kept, "url": kept["url"], "releases": tuple(Release(**release) for release in kept["releases"])}
+    except (OSError, ValueError, KeyError, TypeError):  # none, or written by another version of this file
         return None
 
 

@@ -362,5 +362,6 @@ if __name__ == "__main__":
         sys.exit(130)
     except Exception as error:
         # Python's own status for an exception is 1, which would be taken for a verdict.
-        print(f"verdict: inconclusive - the trial itself failed: {describe(error)}")
-        sys.exit(125)
+        with contextlib.suppress(OSError):
+            print(f"verdict: inconclusive - the trial itself failed: {describe(error)}", flush=True)
+        os._exit(125)  # where stdout is full or closed, the exit would try it again and change the status

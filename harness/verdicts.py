@@ -41,12 +41,14 @@ class Kept:
     """
 
     def __init__(self, file: Path, fresh: bool = False) -> None:
-        """Read the file; `fresh` forgets what it says."""
+        """Read the file; `fresh` removes it."""
         self._file = file
         self._trials: dict[str, Trial] = {}
-        if fresh or not file.is_file():
+        if fresh:
+            file.unlink(missing_ok=True)
+        if not file.is_file():
             return
-        for line in file.read_text().splitlines():
+        for line in file.read_text(errors="replace").splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 entry = json.loads(line)
                 self._trials[entry["key"]] = Trial(**entry["trial"])
@@ -57,11 +59,9 @@ class Kept:
     def put(self, key: str, trial: Trial) -> None:
         self._trials[key] = trial
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"key": key, "trial": asdict(trial)}) + "\n"
+        # The line before may be half of one, of a run that was killed.
+        line = "\n" + json.dumps({"key": key, "trial": asdict(trial)}) + "\n"
         with self._file.open("ab", buffering=0) as file:
-            # After half a line of a killed run, start a new one.
-            if file.tell() and self._file.read_bytes()[-1:] != b"\n":
-                line = "\n" + line
             file.write(line.encode())
 
 
@@ -112,6 +112,8 @@ def run_trials(python: Path, version: str, cells: Sequence[tuple[str, str]]) -> 
         printed, status, errors = done.stdout, f"ended with status {done.returncode}", done.stderr
     except subprocess.TimeoutExpired:
         printed, status, errors = "", f"did not end within {LIMIT} s", ""
+    except OSError as error:
+        printed, status, errors = "", f"did not start: {error}", ""
     trials = {}
     for line in printed.splitlines():
         trial = Trial(**json.loads(line))

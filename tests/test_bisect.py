@@ -1,0 +1,324 @@
+"""`python -m harness bisect`: from the symptom to the release, with real releases and real servers."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT
+from .test_trial import copy_of_the_project
+
+NO_INDEX = {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0"}
+LINE = re.compile(r"^(\S+) +(\d{4}-\d\d-\d\d)  (open|rejected|inconclusive) ", re.MULTILINE)
+
+
+def harness(cwd: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", *arguments]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=120, env={**os.environ, **environment}
+    )
+
+
+def bisect(cwd: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return harness(cwd, "bisect", *arguments, **environment)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project whose environments and verdicts these tests may share."""
+    return copy_of_the_project(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project of the test's own, with nothing built."""
+    (tmp_path / "project").mkdir()
+    return copy_of_the_project(tmp_path / "project")
+
+
+@contextmanager
+def no_environments(project: Path) -> Iterator[None]:
+    """No trial can be started inside the block, nor an environment built."""
+    built, away = project / ".environments" / "releases", project / "away"
+    built.rename(away)
+    built.write_text("a file where the folder would be\n")
+    try:
+        yield
+    finally:
+        built.unlink()
+        away.rename(built)
+
+
+@pytest.mark.parametrize("ws", ["websockets", "wsproto"])
+def test_the_whole_range_ends_at_0_19_0_and_0_20_0(ws: str, shared: Path) -> None:
+    result = bisect(shared, "--ws", ws)
+    assert result.returncode == 0, result.stderr
+    assert "last good: 0.19.0 (2022-10-19)\nfirst bad: 0.20.0 (2022-11-20)\n" in result.stdout
+    lines = LINE.findall(result.stdout)
+    assert lines[0] == ("0.12.0", "2020-09-28", "inconclusive")
+    assert lines[1][2] == "rejected"
+    assert lines[2] == ("0.12.1", "2020-09-30", "open")
+    assert "the end moves inward" in result.stdout.splitlines()[4]
+    assert "depends on h11>=0.8,<0.11" in result.stdout.splitlines()[2]
+    # Each step says how many are left at most, and that holds.
+    left = [int(number) for number in re.findall(r"at most (\d+) more", result.stdout)]
+    assert left == sorted(set(left), reverse=True)
+    assert len(lines) - 3 <= left[0] + 1 <= 7
+    assert len({version for version, _, _ in lines}) == len(lines)
+    assert "\033" not in result.stdout + result.stderr
+
+
+def test_what_it_says_repeats_it_does(shared: Path) -> None:
+    bisect(shared, "--ws", "wsproto")
+    result = bisect(shared, "--ws", "wsproto", "--case", "accept-headers", "--wsproto", "1.1.0", "--good", "0.16.0")
+    command = re.findall(r"^repeat just this: python (.*)$", result.stdout, re.MULTILINE)[0].split()
+    again = subprocess.run([sys.executable, *command], cwd=shared, capture_output=True, text=True, timeout=60)
+    assert again.returncode == 0
+    assert again.stdout.splitlines()[-5:] == result.stdout.splitlines()[-5:]
+    assert "wsproto==1.1.0" in again.stdout
+    assert re.search(r"^go on to commits: .* bisect-commits --good 0\.16\.0 --bad 0\.17\.0\.post1 ", again.stdout, re.M)
+
+
+def test_headers_in_accept_began_to_be_sent_around_a_withdrawn_release(shared: Path) -> None:
+    result = bisect(shared, "--case", "accept-headers")
+    assert result.returncode == 0
+    assert "last good: 0.16.0 (2021-12-08)\nfirst bad: 0.17.0.post1 (2022-01-24)\n" in result.stdout
+    assert "left out between the two: 0.17.0 " in result.stdout
+    result = bisect(shared, "--case", "accept-headers", "--good", "0.16.0", "--bad", "0.17.1", "--withdrawn")
+    assert "last good: 0.16.0 (2021-12-08)\nfirst bad: 0.17.0 (2022-01-14)\n" in result.stdout
+    assert "left out" not in result.stdout
+
+
+def test_an_end_that_is_not_as_claimed_is_named(shared: Path) -> None:
+    for arguments, error in (
+        (["--case", "none", "--bad", "0.20.0"], "0.20.0 is open, not rejected"),
+        (["--good", "0.20.0", "--bad", "0.21.0"], "0.20.0 is rejected, not open"),
+        (["--find", "fix", "--good", "0.19.0", "--bad", "0.21.0"], "0.19.0 is open, not rejected"),
+        (["--find", "fix", "--good", "0.20.0", "--bad", "0.21.0"], "0.21.0 is rejected, not open"),
+        (["--good", "0.20.0", "--bad", "0.20.0"], "0.20.0 is rejected, not open"),
+    ):
+        result = bisect(shared, *arguments)
+        assert result.returncode == 2
+        assert result.stderr.startswith(f"harness bisect: {error}: nothing to search for")
+        assert len(result.stderr.splitlines()) == 1
+        assert "first" not in result.stdout
+
+
+def test_the_newest_release_is_not_bad_without_the_header(shared: Path) -> None:
+    result = bisect(shared, "--case", "none")
+    newest = LINE.findall(result.stdout)[1][0]
+    assert result.returncode == 2
+    assert f"harness bisect: {newest} is open, not rejected" in result.stderr
+
+
+def test_a_fix_is_found_and_says_what_it_needs(shared: Path) -> None:
+    asked = ["--case", "unsplit-offer", "--ws", "websockets-sansio", "--find", "fix", "--good", "0.47.0"]
+    result = bisect(shared, *asked, "--websockets", "latest", "--bad", "0.51.0")
+    assert result.returncode == 0, result.stderr
+    assert "last bad: 0.50.0 (2026-07-04)\nfirst fixed: 0.50.1 (2026-07-06)\n" in result.stdout
+    assert "--find fix" in result.stdout.splitlines()[-1]
+    needy = bisect(shared, *asked)
+    assert needy.returncode == 125
+    last = needy.stdout.splitlines()[-1]
+    assert last.startswith("verdict: inconclusive - ")
+    assert "ImportError" in last
+    assert last.endswith("try --websockets latest (make: WEBSOCKETS=latest)")
+
+
+def test_ends_that_cannot_be_tested_move_inward_on_both_sides(shared: Path) -> None:
+    # 0.10.8 has no wheel, those from 0.10.9 on refuse the pins.
+    result = bisect(shared, "--good", "0.10.8", "--bad", "0.20.0")
+    assert result.returncode == 0
+    assert "last good: 0.19.0 (2022-10-19)\nfirst bad: 0.20.0 (2022-11-20)\n" in result.stdout
+    moved = [line.split()[0] for line in result.stdout.splitlines() if "the end moves inward" in line]
+    assert moved[-1] == "0.12.1"
+    for good, bad in (("0.10.9", "0.11.8"), ("0.12.0", "0.12.1")):
+        nothing = bisect(shared, "--good", good, "--bad", bad)
+        assert nothing.returncode == 125
+        assert nothing.stdout.splitlines()[-1].startswith("verdict: inconclusive - no release between the ends can be")
+
+
+def test_kept_verdicts_hold_until_the_specimen_changes_or_they_are_forgotten(project: Path) -> None:
+    narrow = ["--good", "0.18.3", "--bad", "0.21.0"]
+    first = bisect(project, *narrow)
+    assert first.returncode == 0
+    kept = project / ".environments" / "verdicts.jsonl"
+    before = kept.read_bytes()
+    with no_environments(project):
+        assert bisect(project, *narrow).stdout == first.stdout
+        for other in (["--ws", "wsproto"], ["--case", "accept-headers"], ["--websockets", "11.0.3"]):
+            assert bisect(project, *narrow, *other).returncode == 125, other
+        for name in ("server.py", "client.py", "harness/trial.py"):
+            text = (project / name).read_text()
+            (project / name).write_text(f"{text}\n")
+            assert bisect(project, *narrow).returncode == 125, name
+            (project / name).write_text(text)
+        assert kept.read_bytes() == before
+        assert bisect(project, *narrow).stdout == first.stdout
+        assert bisect(project, *narrow, "--fresh").returncode == 125
+        assert bisect(project, *narrow).returncode == 125
+    assert bisect(project, *narrow).stdout == first.stdout
+    # A specimen that no longer sends the header is judged as what it is now.
+    text = (project / "server.py").read_text()
+    (project / "server.py").write_text(text.replace('if case == "server-headers" else []', "if False else []"))
+    changed = bisect(project, *narrow)
+    assert changed.returncode == 2
+    assert "0.21.0 is open, not rejected" in changed.stderr
+
+
+def test_what_a_killed_run_left_in_the_verdicts_is_passed_over(project: Path) -> None:
+    narrow = ["--good", "0.19.0", "--bad", "0.20.0"]
+    first = bisect(project, *narrow)
+    kept = project / ".environments" / "verdicts.jsonl"
+    lines = [line for line in kept.read_text().splitlines() if line]
+    assert len(lines) == 2
+    for half in (lines[1][: len(lines[1]) // 2], "null", '{"key": "k"}', '{"key": "k", "trial": {"a": 1}}', "\udcff"):
+        kept.write_bytes(f"{lines[0]}\n{half}".encode(errors="surrogateescape"))
+        assert bisect(project, *narrow).stdout == first.stdout
+        with no_environments(project):
+            assert bisect(project, *narrow).stdout == first.stdout, half
+
+
+def test_a_verdict_of_another_uvicorn_than_the_one_asked_for_does_not_count(project: Path) -> None:
+    narrow = ["--good", "0.18.3", "--bad", "0.21.0"]
+    assert bisect(project, *narrow).returncode == 0
+    shelf = next(project.glob(".environments/releases/*"))
+    shutil.rmtree(shelf / "0.19.0")
+    shutil.copytree(shelf / "0.20.0", shelf / "0.19.0", symlinks=True)
+    result = bisect(project, *narrow, "--fresh")
+    assert result.returncode == 0
+    assert "uvicorn 0.20.0 ran instead of 0.19.0" in result.stdout
+    assert "last good: 0.18.3 (2022-08-24)\ncannot be judged: 0.19.0\n" in result.stdout
+    assert "so the first bad is 0.20.0 (2022-11-20) or one of these" in result.stdout
+    # Nothing of that was kept: it is judged again once the right one is there.
+    shutil.rmtree(shelf / "0.19.0")
+    assert "last good: 0.19.0 (2022-10-19)\nfirst bad: 0.20.0" in bisect(project, *narrow).stdout
+
+
+def test_an_environment_without_its_interpreter_is_inconclusive(project: Path) -> None:
+    assert harness(project, "try", "--uvicorn", "0.20.0", "--case", "none").returncode == 0
+    shelf = next(project.glob(".environments/releases/*"))
+    (shelf / "0.20.0" / "bin" / "python").unlink()
+    result = harness(project, "try", "--uvicorn", "0.20.0", "--case", "none")
+    assert result.returncode == 125
+    assert result.stdout.startswith("verdict: inconclusive - ")
+    result = bisect(project, "--good", "0.19.0", "--bad", "0.20.0")
+    assert result.returncode == 125
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_and_run_again_it_gives_the_same_answer(project: Path) -> None:
+    kept = project / ".environments" / "verdicts.jsonl"
+    command = [sys.executable, "-m", "harness", "bisect"]
+    for verdicts in (0, 1, 4):
+        with subprocess.Popen(command, cwd=project, start_new_session=True, stdout=subprocess.DEVNULL) as process:
+            while not kept.is_file() or len(kept.read_text().split()) < verdicts:
+                if not verdicts and list(project.glob(".environments/releases/*/building-*/bin/python")):
+                    break
+                assert process.poll() is None
+                time.sleep(0.001)
+            os.killpg(process.pid, signal.SIGKILL)
+    result = bisect(project)
+    assert result.returncode == 0
+    assert "last good: 0.19.0 (2022-10-19)\nfirst bad: 0.20.0 (2022-11-20)\n" in result.stdout
+
+
+@pytest.mark.slow
+def test_runs_at_once_agree(project: Path) -> None:
+    narrow = [sys.executable, "-m", "harness", "bisect", "--good", "0.17.0.post1", "--bad", "0.22.0"]
+    processes = [subprocess.Popen(narrow, cwd=project, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    printed = {process.communicate(timeout=120)[0] for process in processes}
+    assert len(printed) == 1
+    assert "first bad: 0.20.0 (2022-11-20)\n" in printed.pop()
+    assert not list(project.glob(".environments/releases/*/building-*"))
+    for line in (project / ".environments" / "verdicts.jsonl").read_text().split("\n"):
+        assert not line or set(json.loads(line)) == {"key", "trial"}
+
+
+def test_without_the_index_what_is_on_disk_answers(shared: Path, tmp_path: Path) -> None:
+    before = bisect(shared)
+    assert before.returncode == 0
+    kept, away = shared / ".environments" / "verdicts.jsonl", tmp_path / "verdicts.jsonl"
+    nowhere = {**NO_INDEX, "UV_CACHE_DIR": str(tmp_path / "cold")}
+    for verdicts in (True, False):  # without the verdicts, its environments are judged again
+        if not verdicts:
+            kept.rename(away)
+        after = bisect(shared, **nowhere)
+        assert after.returncode == 0
+        assert after.stderr.startswith("the package index cannot be reached: these are its releases as of 20")
+        ends = "last good: 0.19.0 (2022-10-19)\nfirst bad: 0.20.0 (2022-11-20)\n"
+        assert ends in after.stdout
+        if verdicts:
+            assert after.stdout == before.stdout
+
+
+def test_with_neither_index_nor_disk_one_line_says_what_to_do(project: Path) -> None:
+    result = bisect(project, **NO_INDEX)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("harness bisect: the package index cannot be reached: check the network")
+    result = harness(project, "try", **NO_INDEX)
+    assert result.returncode == 125
+    assert result.stdout.startswith("verdict: inconclusive - the package index cannot be reached")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--good", "0.19.7"], "--good 0.19.7 is no release"),
+        (["--bad", "99.0"], "--bad 99.0 is no release"),
+        (["--good", "nope"], "nope"),
+        (["--good", "0.21.0", "--bad", "0.19.0"], "from 0.21.0 to 0.19.0"),
+        (["--bad", "0.17.0"], "--bad 0.17.0 is no release"),
+        (["--find", "nope"], "choose from 'break', 'fix'|choose from break, fix"),
+        (["--ws", "nope"], "websockets-sansio"),
+        (["--case", "nope"], "accept-headers"),
+        (["--python", "3.99"], "no Python 3.99 here"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: list[str], part: str, shared: Path) -> None:
+    result = bisect(shared, *arguments)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert re.search(part, result.stderr)
+    assert "first" not in result.stdout
+
+
+def test_try_judges_any_release_and_never_another(shared: Path, tmp_path: Path) -> None:
+    (tmp_path / "uvicorn").mkdir()
+    (tmp_path / "uvicorn" / "__init__.py").write_text("raise SystemExit(0)\n")
+    (tmp_path / "client.py").write_text("raise SystemExit(0)\n")
+    for version, status, word in (("0.19.0", 0, "open"), ("0.20.0", 1, "rejected"), ("0.20", 1, "rejected")):
+        result = harness(shared, "try", "--uvicorn", version, PYTHONPATH=str(tmp_path))
+        assert result.returncode == status
+        assert result.stdout.splitlines()[-1].split(" - ")[0] == f"verdict: {word}"
+    for version in ("0.12.0", "0.3.0", "99.0", "nope", "", ".."):
+        result = harness(shared, "try", "--uvicorn", version)
+        assert result.returncode == 125, version
+        assert result.stdout.startswith("verdict: inconclusive - ")
+        assert len(result.stdout.splitlines()) == 1
+        assert result.stderr == ""
+    newest = harness(shared, "try", "--ws", "websockets")
+    assert newest.returncode == 1
+    known = json.loads((shared / ".environments" / "releases-uvicorn.json").read_text())["releases"]
+    assert newest.stdout.lstrip().startswith(f"uvicorn {known[-1]['version']}, websockets 10.4")
+
+
+def test_a_verdict_that_cannot_be_printed_is_no_verdict(shared: Path) -> None:
+    """git bisect run takes any other status below 128 for bad, such as Python's own for an output it cannot flush."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with Path("/dev/full").open("w") as full:
+        for case in ("none", "server-headers"):
+            command = [sys.executable, "-I", "harness/trial.py", "--case", case, "--quiet"]
+            assert subprocess.run(command, cwd=ROOT, stdout=full, timeout=60).returncode == 125
