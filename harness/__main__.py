@@ -138,6 +138,8 @@ def bisect_releases(options: argparse.Namespace) -> int:
     listing, python = listing_of("uvicorn"), setting.interpreter.version
     usable = listing.usable(python, options.pre, options.withdrawn)
     bad = listing.newest(python, options.pre, options.withdrawn) if options.bad == "latest" else options.bad
+    named = (options.good, bad)  # to name a withdrawn release or a pre-release is to ask for it
+    usable = tuple(r for r in listing.releases if r in usable or (r.version in named and r.admits(python)))
     candidates = bisect.between(usable, options.good or FIRST, bad)
     kept = Kept(FOLDER / "verdicts.jsonl", options.fresh)
     direction = bisect.DIRECTIONS[options.find]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NoReturn, TypeAlias
 
@@ -67,15 +67,32 @@ def bisect(releases: Sequence[Release], judge: Judge, direction: Direction) -> F
             if trial.verdict != expected.value:
                 raise NoChange(f"{trial.uvicorn} is {trial.verdict}, not {expected.value}")
         bar.reset(total=steps(high - low - 1))
+        found = releases[low : high + 1]
+        running: dict[int, Future[Trial]] = {}
+        known = [0, len(found) - 1]  # the latest before the change, the earliest after it
+
+        def start(index: int) -> Future[Trial]:
+            if index not in running:
+                running[index] = pool.submit(judge, found[index])
+            return running[index]
 
         def ask(release: Release, left: int) -> Answer:
             bar.set_postfix_str(release.version)
-            trial = judge(release)
+            index = found.index(release)
+            asked = start(index)
+            # A core that would be idle judges what may be asked next; a wrong guess costs nothing but its time.
+            for before, after in [(known[0], index), (index, known[1])][: (os.cpu_count() or 1) - 1]:
+                if after - before > 1:
+                    start(before + 1 + (after - before - 1) // 2)
+            trial = asked.result()
             say(bar, release, trial, f"at most {left - 1} more" if left > 1 else "the last step")
             bar.update(1)
-            return direction.answer(trial)
+            answer = direction.answer(trial)
+            if answer is not Answer.UNTESTABLE:
+                known[answer is Answer.BAD] = index
+            return answer
 
-        return search(releases[low : high + 1], ask)
+        return search(found, ask)
 
 
 def _inward(pool: ThreadPoolExecutor, releases: Sequence[Release], indices: range, judge: Judge, bar: Bar) -> int:

@@ -170,8 +170,7 @@ def test_an_answer_is_asked_for_anew_after_a_while_and_from_another_index(
     assert versions(listing("uvicorn", tmp_path).releases) == ["0.10.0"]
     # A clock that was set back must not keep an answer for ever.
     for time in (0, 9e9):
-        answer = {"url": url, "time": time, "releases": []}
-        kept.write_text(json.dumps(answer))
+        kept.write_text(json.dumps({"url": url, "time": time, "releases": []}))
         assert versions(listing("uvicorn", tmp_path).releases) == ["0.10.0"]
 
 
