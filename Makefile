@@ -49,7 +49,7 @@ test: .environments/harness/ready ## run the linters, the type checker and the t
 	@.environments/harness/bin/python -m ruff format --check .
 	@.environments/harness/bin/python -m ruff check .
 	@.environments/harness/bin/python -m mypy
-	@.environments/harness/bin/python -m pytest
+	@.environments/harness/bin/python -m pytest -n auto
 
 clean: ## remove the environments
 	rm -rf .environments

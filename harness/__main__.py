@@ -34,7 +34,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     which = one.add_mutually_exclusive_group()
     which.add_argument("--uvicorn", default="latest", help="a release, or latest (latest)")
     which.add_argument("--source", help="a checkout of uvicorn's sources")
-    add_setting(one, "auto")
+    add_setting(one, "websockets")
     one.set_defaults(run=try_one)
 
     between = verbs.add_parser(

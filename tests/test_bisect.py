@@ -24,6 +24,12 @@ NO_INDEX = {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_HTTP_RETRIES": 
 LINE = re.compile(r"^(\S+) +(\d{4}-\d\d-\d\d)  (open|rejected|inconclusive) ", re.MULTILINE)
 
 
+@pytest.fixture(autouse=True)
+def bytecode_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a user: without it each command of the harness compiles all of it again."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+
+
 def harness(cwd: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "harness", *arguments]
     return subprocess.run(

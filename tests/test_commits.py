@@ -24,6 +24,12 @@ AUTHOR = {"GIT_AUTHOR_NAME": "Ada Lovelace", "GIT_AUTHOR_EMAIL": "a@b.c", "GIT_A
 COMMITTER = {"GIT_COMMITTER_NAME": "C", "GIT_COMMITTER_EMAIL": "c@b.c"}
 
 
+@pytest.fixture(autouse=True)
+def bytecode_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a user: without it each command of the harness compiles all of it again."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+
+
 def harness(*arguments: str | Path, cwd: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "harness", *map(str, arguments)]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
