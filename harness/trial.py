@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import logging
@@ -321,6 +322,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main() -> int:
+    gc.disable()  # a trial is over before collecting would pay
     parser = Parser(
         description="Serve server.py with the uvicorn at hand, dial it with client.py, print the verdict.",
         epilog="Exit status: 0 open, 1 rejected, 125 inconclusive, 2 wrong usage. Of several trials: 1 where one is"
