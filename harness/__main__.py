@@ -157,7 +157,11 @@ def bisect_releases(options: argparse.Namespace) -> int:
     try:
         found = bisect.bisect(candidates, judge, direction)
     except bisect.NoChange as error:
-        print(f"harness bisect: {error}: nothing to search for with --find {options.find}", file=sys.stderr)
+        newest = " (the newest release)" if options.bad == "latest" and str(error).startswith(f"{bad} ") else ""
+        print(
+            f"harness bisect: {error}{newest}, so there is nothing to search for with --find {options.find}",
+            file=sys.stderr,
+        )
         return 2
     except bisect.NothingTestable as error:
         hint = f"{options.ws} may need another websockets than {setting.pins.version('websockets')}"

@@ -62,10 +62,11 @@ def bisect(releases: Sequence[Release], judge: Judge, direction: Direction) -> F
         low = 0 if ends[0].verdict != INCONCLUSIVE else _inward(pool, releases, inner, judge, bar)
         inner = range(len(releases) - 2, low, -1)
         high = len(releases) - 1 if ends[1].verdict != INCONCLUSIVE else _inward(pool, releases, inner, judge, bar)
-        for index, expected in ((low, direction.before), (high, direction.after)):
+        names = (direction.last.split()[1], direction.first.split()[1])
+        for index, expected, name in ((low, direction.before, names[0]), (high, direction.after, names[1])):
             trial = judge(releases[index])
             if trial.verdict != expected.value:
-                raise NoChange(f"{trial.uvicorn} is {trial.verdict}, not {expected.value}")
+                raise NoChange(f"{trial.uvicorn} is {trial.verdict}, not {expected.value}: it is not {name}")
         bar.reset(total=steps(high - low - 1))
         found = releases[low : high + 1]
         running: dict[int, Future[Trial]] = {}
