@@ -21,7 +21,7 @@ fixed: .environments/fixed/ready ## show uvicorn 0.19.0 open it
 	@.environments/fixed/bin/python -I harness/trial.py $(CHOICE) --expect open
 
 try: .environments/harness/ready ## does it still happen? UVICORN=0.31.0 (the newest), or SOURCE=path-to-checkout
-	@$(HARNESS) try $(SETTING) $(if $(SOURCE),--source $(SOURCE),$(if $(UVICORN),--uvicorn $(UVICORN)))
+	@$(HARNESS) try $(SETTING) $(if $(SOURCE),--source "$(SOURCE)",$(if $(UVICORN),--uvicorn $(UVICORN)))
 
 bisect: .environments/harness/ready ## find the release that changed it: GOOD=0.12.0 BAD=latest FIND=break|fix
 	@$(HARNESS) bisect $(RANGE) $(SETTING)

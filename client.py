@@ -11,9 +11,9 @@ import asyncio
 import inspect
 import logging
 import logging.handlers
+import os
 import re
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, List, Optional
@@ -98,11 +98,15 @@ def main() -> int:
     print(*handshake.lines, sep="\n")
     if handshake.message:
         print(f"message: {handshake.message}")
-    print(f"verdict: {handshake.verdict.value}" + (f" - {handshake.reason}" if handshake.reason else ""))
+    print(f"verdict: {handshake.verdict.value}" + (f" - {handshake.reason}" if handshake.reason else ""), flush=True)
     return handshake.verdict.status
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
+    try:
         sys.exit(main())
-    sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # Python's status for it is 1, which would be taken for a verdict
+        print(f"verdict: inconclusive - {type(error).__name__}: {error}", file=sys.stderr)
+        os._exit(125)  # without trying again to write what could not be written

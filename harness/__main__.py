@@ -200,6 +200,8 @@ def in_between(release: Release, last: Release, first: Release) -> bool:
 
 def bisect_commits(options: argparse.Namespace) -> int:
     """Find the commit that changed the handshake. Returns 0, 2 where nothing can be searched, 125 undecided."""
+    if not options.repo:
+        raise ValueError("give the path or the URL of a git repository of uvicorn: REPO=... with make, or --repo")
     setting = setting_of(options)
     direction = bisect.DIRECTIONS[options.find]
     python = environments.for_sources(setting.pins, setting.interpreter)

@@ -36,8 +36,8 @@ def report(setting: Setting, broken: str, fixed: str, ws: str, case: str) -> str
     sources = "\n".join(_collapsed(name, (ROOT / name).read_text()) for name in ("server.py", "client.py"))
     text = f"""# WebSocket handshake: {bad.exception or bad.verdict} with uvicorn {broken}
 
-With uvicorn {broken} this handshake is `{_word(bad)}`, with {fixed} it is `{_word(good)}`; nothing else differs.
-The response of {broken} has {_count(bad)}, that of {fixed} has {_count(good)}.
+With uvicorn {broken} this handshake is `{_word(bad)}`, with {fixed} it is `{_word(good)}`; nothing else
+installed differs. The response of {broken} has {_count(bad)}, that of {fixed} has {_count(good)}.
 Case `{case}`, implementation `{ws}`.
 
 ## Environment
@@ -78,11 +78,11 @@ The responses, {fixed} (-) against {broken} (+):
 {_difference(good, bad, fixed, broken)}
 ```
 
-{_last_bisect()}
+{_last_bisect(case, ws)}
 ## Sources
 
-{sources}"""
-    text = private_things_removed(text)
+"""
+    text = private_things_removed(text) + sources
     if len(text) > LIMIT:
         raise ValueError(f"the report has {len(text)} characters, and GitHub takes {LIMIT}")
     return text
@@ -111,7 +111,9 @@ def keep_bisect(command: str, lines: list[str]) -> None:
 
 def private_things_removed(text: str) -> str:
     """The text without the paths of this machine."""
-    return text.replace(str(ROOT), "/path/to/uvicorn-1778").replace(str(Path.home()), "~")
+    text = text.replace(str(ROOT), "/path/to/uvicorn-1778")
+    home = str(Path.home())
+    return text.replace(home, "~") if len(home) > 1 else text  # in a container it may be /
 
 
 def _word(shown: Shown) -> str:
@@ -129,10 +131,13 @@ def _difference(good: Shown, bad: Shown, fixed: str, broken: str) -> str:
     return "\n".join(lines) or "(no difference)"
 
 
-def _last_bisect() -> str:
+def _last_bisect(case: str, ws: str) -> str:
+    """The result of the last bisect, where it was about this case and implementation."""
     try:
         kept = json.loads(LAST_BISECT.read_text())
     except (OSError, ValueError):
+        return ""
+    if f" CASE={case} WS={ws} " not in kept["command"]:
         return ""
     lines = "\n".join(kept["lines"])
     return f"## Bisect\n\n```console\n$ {kept['command']}\n{lines}\n```\n\n"

@@ -284,6 +284,8 @@ def promise(expected: str, trial: Trial, seen: Observation) -> str:
     elif trial.verdict == "open":
         itself = any(writer.startswith("headers=") for writer, _ in seen.writers)
         because = "this uvicorn does not send it" if itself else "the app no longer sends the header itself"
+        if trial.case == "unsplit-offer":
+            because = "this implementation splits what the client offers in one line"
     return f"The promise of `{name}` did not hold for this case, because {because}."
 
 

@@ -121,7 +121,8 @@ def test_an_end_that_is_not_as_claimed_is_named(shared: Path) -> None:
     ):
         result = bisect(shared, *arguments)
         assert result.returncode == 2
-        assert result.stderr.startswith(f"harness bisect: {error}: nothing to search for")
+        assert result.stderr.startswith(f"harness bisect: {error}: it is not ")
+        assert "nothing to search for" in result.stderr
         assert len(result.stderr.splitlines()) == 1
         assert "first" not in result.stdout
 

@@ -286,3 +286,9 @@ def test_uv_runs_it_with_nothing_else_installed(file: str) -> None:
     result = run("uv", "run", "--no-project", "-q", file, "--help")
     assert result.returncode == 0
     assert "--case" in result.stdout
+
+
+def test_a_verdict_that_cannot_be_printed_is_not_taken_for_another(pinned: dict[str, Path]) -> None:
+    with by_hand(pinned["broken"], "--case", "none") as url, Path("/dev/full").open("w") as full:
+        command: list[str | Path] = [sys.executable, "client.py", url]
+        assert subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.DEVNULL).returncode == 125
