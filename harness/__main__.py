@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from harness import attach, bisect, commits, environments, releases, report, survey, verdicts
+from harness import attach, bisection, commits, environments, releases, report, survey, verdicts
 from harness.environments import FOLDER, Unavailable
 from harness.releases import Listing, Release, Unreachable
 from harness.trial import CASES, IMPLEMENTATIONS, Parser, Trial
@@ -94,7 +94,7 @@ def add_setting(parser: argparse.ArgumentParser, ws: str) -> None:
 
 
 def add_direction(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--find", default="break", choices=tuple(bisect.DIRECTIONS), help="what to look for (break)")
+    parser.add_argument("--find", default="break", choices=tuple(bisection.DIRECTIONS), help="what to look for (break)")
 
 
 def setting_of(options: argparse.Namespace) -> Setting:
@@ -140,9 +140,9 @@ def bisect_releases(options: argparse.Namespace) -> int:
     bad = listing.newest(python, options.pre, options.withdrawn) if options.bad == "latest" else options.bad
     named = (options.good, bad)  # to name a withdrawn release or a pre-release is to ask for it
     usable = tuple(r for r in listing.releases if r in usable or (r.version in named and r.admits(python)))
-    candidates = bisect.between(usable, options.good or FIRST, bad)
+    candidates = bisection.between(usable, options.good or FIRST, bad)
     kept = Kept(FOLDER / "verdicts.jsonl", options.fresh)
-    direction = bisect.DIRECTIONS[options.find]
+    direction = bisection.DIRECTIONS[options.find]
 
     def judge(release: Release) -> Trial:
         return verdicts.judge(release.version, [(options.ws, options.case)], setting, kept)[0]
@@ -155,15 +155,15 @@ def bisect_releases(options: argparse.Namespace) -> int:
     if excluded:
         print(f"left out, since they do not run on Python {python}: {excluded[0]} to {excluded[-1]}")
     try:
-        found = bisect.bisect(candidates, judge, direction)
-    except bisect.NoChange as error:
+        found = bisection.bisect(candidates, judge, direction)
+    except bisection.NoChange as error:
         newest = " (the newest release)" if options.bad == "latest" and str(error).startswith(f"{bad} ") else ""
         print(
             f"harness bisect: {error}{newest}, so there is nothing to search for with --find {options.find}",
             file=sys.stderr,
         )
         return 2
-    except bisect.NothingTestable as error:
+    except bisection.NothingTestable as error:
         hint = f"{options.ws} may need another websockets than {setting.pins.version('websockets')}"
         print(f"verdict: inconclusive - {error}; {hint}: try --websockets latest (make: WEBSOCKETS=latest)")
         return 125
@@ -203,7 +203,7 @@ def bisect_commits(options: argparse.Namespace) -> int:
     if not options.repo:
         raise ValueError("give the path or the URL of a git repository of uvicorn: REPO=... with make, or --repo")
     setting = setting_of(options)
-    direction = bisect.DIRECTIONS[options.find]
+    direction = bisection.DIRECTIONS[options.find]
     python = environments.for_sources(setting.pins, setting.interpreter)
     asked = ["--source", ".", "--ws", options.ws, "--case", options.case, "--expect", direction.before.value, "--quiet"]
     command = verdicts.trial_command(python, *asked)
@@ -211,7 +211,7 @@ def bisect_commits(options: argparse.Namespace) -> int:
         print(f"git bisect run {commits.shell(command)}", flush=True)
         try:
             found, log = commits.search(checkout, options.good, options.bad, command, direction)
-        except bisect.NoChange as error:
+        except bisection.NoChange as error:
             print(f"harness bisect-commits: {error}", file=sys.stderr)
             return 2
     print(f"\n{log}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client import Verdict
-from harness.bisect import Direction, NoChange
+from harness.bisection import Direction, NoChange
 
 # No hook of the user's configuration runs in the clone.
 QUIET = ("-c", "advice.detachedHead=false", "-c", "core.hooksPath=/dev/null")

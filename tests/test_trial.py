@@ -239,3 +239,9 @@ def test_the_root_runs_on_every_python_from_3_8(version: str, tmp_path: Path) ->
         subprocess.run(["uv", "pip", "install", "-q", "--python", environment, "-r", requirements], check=True)
         for ws in CLASSES:
             assert try_it(environment / "bin" / "python", "--ws", ws).returncode == status
+
+
+def test_it_runs_by_hand_too_where_its_folder_is_on_the_path(pinned: dict[str, Path]) -> None:
+    result = subprocess.run([pinned["broken"], "harness/trial.py", "--quiet"], cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (1, "")
+    assert result.stdout.startswith("verdict: rejected - InvalidHandshake: multiple subprotocols")
