@@ -1,69 +1,97 @@
 # Works with GNU Make 3.81 and later.
 PYTHON ?= python3
 HARNESS = .environments/harness/bin/python -m harness
-# Every variable that is set becomes an option.
-CHOICE = $(if $(CASE),--case $(CASE)) $(if $(WS),--ws $(WS))
-SETTING = $(CHOICE) $(if $(WEBSOCKETS),--websockets $(WEBSOCKETS)) \
-	$(if $(WSPROTO),--wsproto $(WSPROTO)) $(if $(INTERPRETER),--python $(INTERPRETER))
-RANGE = $(if $(GOOD),--good $(GOOD)) $(if $(BAD),--bad $(BAD)) $(if $(FIND),--find $(FIND))
+BY_HAND = bin/python -I harness/trial.py
 
-.PHONY: help broken fixed try bisect bisect-commits survey check-evidence clients report readme test clean
+# Each verb with the variables that it knows; one that it does not know is refused, rather than dropped.
+SETTING = CASE WS WEBSOCKETS WSPROTO INTERPRETER APP OFFER URLPATH HEADER WITH REQUIREMENTS
+OWN = $(SETTING) RUN LIMIT PATCH RUNS JSON
+broken-knows = CASE WS
+fixed-knows = CASE WS
+try-knows = UVICORN SOURCE $(OWN)
+bisect-knows = GOOD BAD FIND $(OWN)
+bisect-commits-knows = REPO GOOD BAD FIND $(OWN)
+survey-knows = INTERPRETER OUTPUT
+compare-knows = FILES
+check-evidence-knows = INTERPRETER
+report-knows = OUTPUT $(SETTING)
+EVERY = UVICORN SOURCE REPO GOOD BAD FIND OUTPUT FILES $(OWN)
+
+# A variable becomes the option of its name, quoted for the shell.
+option = $(if $(value $1),--$2 '$(subst ','\'',$(value $1))')
+OPTIONS = $(strip $(call option,UVICORN,uvicorn) $(call option,SOURCE,source) $(call option,REPO,repo) \
+	$(call option,GOOD,good) $(call option,BAD,bad) $(call option,FIND,find) $(call option,OUTPUT,output) \
+	$(call option,CASE,case) $(call option,WS,ws) $(call option,WEBSOCKETS,websockets) $(call option,WSPROTO,wsproto) \
+	$(call option,INTERPRETER,python) $(call option,APP,app) $(call option,OFFER,offer) $(call option,URLPATH,path) \
+	$(call option,HEADER,header) $(call option,WITH,with) $(call option,REQUIREMENTS,requirements) \
+	$(call option,RUN,run) $(call option,LIMIT,limit) $(call option,PATCH,patch) $(call option,RUNS,runs) \
+	$(call option,JSON,json))
+unknown = $(foreach name,$(filter-out $($@-knows),$(EVERY)),$(if $(findstring command,$(origin $(name))),$(name)))
+check = $(if $(strip $(unknown)),$(error make $@ does not take $(strip $(unknown)); it takes $(or $($@-knows),no variables)))
+
+.PHONY: help broken fixed try bisect bisect-commits survey compare check-evidence clients servers report upstream lesson readme test test-all test-faults clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
-	@echo "Choices: CASE=server-headers|accept-headers|unsplit-offer|none, WS=auto|websockets|wsproto|websockets-sansio,"
-	@echo "PYTHON=python3.12 to build with; for try and bisect WEBSOCKETS=latest and INTERPRETER=3.12 too."
 
 broken: .environments/broken/ready ## show uvicorn 0.20.0 fail the handshake
-	@.environments/broken/bin/python -I harness/trial.py $(CHOICE) --expect rejected
+	$(check)@.environments/broken/$(BY_HAND) $(OPTIONS) --expect rejected
 
 fixed: .environments/fixed/ready ## show uvicorn 0.19.0 open it
-	@.environments/fixed/bin/python -I harness/trial.py $(CHOICE) --expect open
+	$(check)@.environments/fixed/$(BY_HAND) $(OPTIONS) --expect open
 
 try: .environments/harness/ready ## does it still happen? UVICORN=0.31.0 (the newest), or SOURCE=path-to-checkout
-	@$(HARNESS) try $(SETTING) $(if $(SOURCE),--source "$(SOURCE)",$(if $(UVICORN),--uvicorn $(UVICORN)))
+	$(check)@$(HARNESS) $@ $(OPTIONS)
 
 bisect: .environments/harness/ready ## find the release that changed it: GOOD=0.12.0 BAD=latest FIND=break|fix
-	@$(HARNESS) bisect $(RANGE) $(SETTING)
+	$(check)@$(HARNESS) $@ $(OPTIONS)
 
 bisect-commits: .environments/harness/ready ## find the commit: REPO=path-or-url GOOD=0.19.0 BAD=0.20.0
-	@$(HARNESS) bisect-commits --repo "$(REPO)" $(RANGE) $(SETTING)
+	$(check)@$(HARNESS) $@ $(OPTIONS)
 
 survey: .environments/harness/ready ## judge every release again and write evidence/
-	@$(HARNESS) survey
+	$(check)@$(HARNESS) $@ $(OPTIONS)
+
+compare: .environments/harness/ready ## what differs between surveys: FILES="evidence/survey.json others.json"
+	$(check)@$(HARNESS) $@ -- $(foreach name,$(FILES),'$(subst ','\'',$(name))')
 
 check-evidence: .environments/harness/ready ## measure both sides of every change in evidence/ again, and a handful more
-	@$(HARNESS) check-evidence
+	$(check)@$(HARNESS) $@ $(OPTIONS)
 
-clients: .environments/harness/ready ## who notices? dial the broken server with many clients (Node and Chromium if there)
-	@$(HARNESS) clients
+clients: .environments/harness/ready ## who notices? dial the broken server with many clients (Node and browsers if there)
+	$(check)@$(HARNESS) $@ $(OPTIONS)
+
+servers: .environments/harness/ready ## who sends it? the same app behind other ASGI servers
+	$(check)@$(HARNESS) $@ $(OPTIONS)
 
 report: .environments/harness/ready ## a report to attach to an issue: make report > report.md
-	@$(HARNESS) report $(SETTING) $(if $(OUTPUT),--output "$(OUTPUT)")
+	$(check)@$(HARNESS) $@ $(OPTIONS)
+
+upstream: .environments/harness/ready ## prove the proposal for uvicorn in upstream/ against the newest release
+	$(check)@$(HARNESS) $@ $(OPTIONS)
+
+lesson: .environments/harness/ready ## twenty minutes in five steps: predict, run, see; then judge a bisect yourself
+	$(check)@$(HARNESS) $@ $(OPTIONS)
 
 readme: .environments/harness/ready ## write the README's generated parts and the picture again
-	@$(HARNESS) picture
+	$(check)@$(HARNESS) picture
 	@.environments/harness/bin/python -m cogapp -I . -r README.md
 
 test: .environments/harness/ready ## run the linters, the type checker and the tests (Python 3.10 or later)
-	@.environments/harness/bin/python -m ruff format --check .
+	$(check)@.environments/harness/bin/python -m ruff format --check .
 	@.environments/harness/bin/python -m ruff check .
 	@.environments/harness/bin/python -m mypy
-	@.environments/harness/bin/python -m pytest -n auto
+	@.environments/harness/bin/python -m pytest -n auto -m 'not fault and not weekly'
+
+test-all: .environments/harness/ready ## the tests, with those that take minutes: every Python here, the whole proof
+	$(check)@.environments/harness/bin/python -m pytest -n auto -m 'not fault'
+
+test-faults: .environments/harness/ready ## put in every fault, and count what they do (some minutes)
+	$(check)@FAULTS=1 .environments/harness/bin/python -m pytest -q tests/faults
 
 clean: ## remove the environments
 	rm -rf .environments
 
-.environments/harness/ready: requirements-broken.txt
-
-# Built aside and renamed once finished, so a broken-off build is never used, and of several at once one wins.
-.environments/%/ready: requirements-%.txt
-	@case $* in harness) $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-		{ echo "The harness needs Python 3.10 or later: try make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; } ;; esac
-	@echo "Building an environment from $< (once)"
-	@mkdir -p .environments; new=$$(mktemp -d .environments/building.XXXXXX) && \
-	trap 'rm -rf "$$new"' EXIT && trap 'exit 130' INT TERM && \
-	{ $(PYTHON) -m venv "$$new" && "$$new/bin/python" -m pip install --quiet --disable-pip-version-check -r $< || \
-		{ echo "Could not install $<: see pip's message above, check the network or pip's index, and run make again." >&2; exit 1; }; } && \
-	touch "$$new/ready" && { { [ -f "$@" ] && [ -z "$$(find $^ -newer "$@")" ]; } || rm -rf "$(@D)"; } && \
-	{ $(PYTHON) -c 'import os, sys; os.rename(*sys.argv[1:])' "$$new" "$(@D)" 2>/dev/null || [ -f "$@" ]; }
+# One rule for all: whole or absent, with uv where it is on PATH, else with venv and pip.
+.environments/%/ready: requirements-%.txt requirements-broken.txt
+	@$(PYTHON) harness/environment.py $< $(@D)

@@ -1,263 +1,248 @@
 """The command line of the harness: python -m harness VERB."""
 
-import argparse
-import random
+import os
 import sys
+
+if __name__ == "__main__":
+    # Python's own status for whatever goes wrong from here on is 1, which would be taken for a verdict.
+    sys.excepthook = lambda kind, error, _: (
+        os.write(2, f"harness: {kind.__name__}: {error}\n".encode()),
+        os._exit(125),
+    )
+
+import argparse
+import importlib.util
+import json
+import random
+import shlex
+import signal
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
-from packaging.version import Version
+if __name__ == "__main__":
+    hint = "the harness needs what make installs: use make, or .environments/harness/bin/python -m harness"
+    if not importlib.util.find_spec("fcntl"):
+        hint = "the harness needs Linux or macOS: on Windows use WSL, or the two files by uv run"
+    if not all(importlib.util.find_spec(name) for name in ("fcntl", "packaging", "tqdm", "uv", "jsonschema")):
+        os.write(2, f"harness: {hint}\n".encode())
+        os._exit(125)
 
-from harness import attach, bisection, commits, environments, releases, report, survey, verdicts
-from harness.environments import FOLDER, Unavailable
-from harness.releases import Listing, Release, Unreachable
-from harness.trial import CASES, IMPLEMENTATIONS, Parser, Trial
-from harness.verdicts import Kept, Setting
-
-FIRST = "0.12.0"  # the first release whose requirements admit the pinned websockets
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = parse(arguments)
-    try:
-        status: int = options.run(options)
-        return status
-    except (Unavailable, Unreachable, commits.NoHistory, ValueError) as error:
-        print(f"harness {options.verb}: {error}", file=sys.stderr)
-        return 2
-
-
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = Parser(prog="harness", description="Put the specimen and the witness into any uvicorn.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
-    one = verbs.add_parser("try", help="judge one release, or a checkout", description="Judge one uvicorn.")
-    which = one.add_mutually_exclusive_group()
-    which.add_argument("--uvicorn", default="latest", help="a release, or latest (latest)")
-    which.add_argument("--source", help="a checkout of uvicorn's sources")
-    add_setting(one, "websockets")
-    one.set_defaults(run=try_one)
-
-    between = verbs.add_parser(
-        "bisect", help="find the release that changed the handshake", description="Search releases of uvicorn."
-    )
-    between.add_argument("--good", help=f"a release before the change ({FIRST})")
-    between.add_argument("--bad", default="latest", help="a release after the change (latest)")
-    between.add_argument("--pre", action="store_true", help="search pre-releases too")
-    between.add_argument("--withdrawn", action="store_true", help="search withdrawn releases too")
-    between.add_argument("--fresh", action="store_true", help="forget the verdicts that are kept")
-    add_direction(between)
-    add_setting(between, "websockets")
-    between.set_defaults(run=bisect_releases)
-
-    within = verbs.add_parser(
-        "bisect-commits", help="find the commit that did", description="Run git bisect over uvicorn's history."
-    )
-    within.add_argument("--repo", required=True, help="the path or the URL of a git repository of uvicorn")
-    within.add_argument("--good", default="0.19.0", help="a tag before the change (0.19.0)")
-    within.add_argument("--bad", default="0.20.0", help="a tag after the change (0.20.0)")
-    add_direction(within)
-    add_setting(within, "websockets")
-    within.set_defaults(run=bisect_commits)
-
-    every = verbs.add_parser("survey", help="judge every release, and keep it as evidence", description="Survey.")
-    every.add_argument("--fresh", action="store_true", help="forget the verdicts that are kept")
-    every.add_argument("--python", metavar="PYTHON", help="another interpreter: 3.12, or a path")
-    every.set_defaults(run=survey_releases)
-
-    again = verbs.add_parser("check-evidence", help="measure a part of the evidence again", description="Check it.")
-    again.add_argument("--handful", type=int, default=5, help="how many releases at random beside the changes (5)")
-    again.add_argument("--seed", type=int, default=None, help="which ones: a number that an earlier run printed")
-    again.add_argument("--python", metavar="PYTHON", help="another interpreter: 3.12, or a path")
-    again.set_defaults(run=check_evidence)
-
-    many = verbs.add_parser("clients", help="dial the broken server with many clients", description="Who notices?")
-    many.set_defaults(run=dial_with_clients)
-
-    attached = verbs.add_parser("report", help="a report to attach to an issue", description="Write a report.")
-    attached.add_argument("--output", metavar="FILE", help="where to write it (standard output)")
-    attached.add_argument("--broken", default="0.20.0", help="the release that fails (0.20.0)")
-    attached.add_argument("--fixed", default="0.19.0", help="the release that does not (0.19.0)")
-    add_setting(attached, "websockets")
-    attached.set_defaults(run=write_report)
-
-    drawn = verbs.add_parser("picture", help="draw the evidence again", description="Draw evidence/survey.svg.")
-    drawn.set_defaults(run=draw)
-    return parser.parse_args(arguments)
-
-
-def add_setting(parser: argparse.ArgumentParser, ws: str) -> None:
-    parser.add_argument("--ws", default=ws, choices=IMPLEMENTATIONS, help=f"the implementation ({ws})")
-    parser.add_argument("--case", default="server-headers", choices=CASES, help="the case (server-headers)")
-    parser.add_argument("--websockets", metavar="VERSION", help="another websockets than the pinned, or latest")
-    parser.add_argument("--wsproto", metavar="VERSION", help="another wsproto than the pinned, or latest")
-    parser.add_argument("--python", metavar="PYTHON", help="another interpreter: 3.12, or a path")
-
-
-def add_direction(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--find", default="break", choices=tuple(bisection.DIRECTIONS), help="what to look for (break)")
-
-
-def setting_of(options: argparse.Namespace) -> Setting:
-    versions = {name: getattr(options, name) for name in ("websockets", "wsproto")}
-    interpreter = environments.find_interpreter(options.python)
-    for name, version in versions.items():
-        if version == "latest":
-            versions[name] = releases.listing(name, FOLDER).newest(interpreter.version)
-    return Setting(environments.read_pins(**versions), interpreter)
+from harness import (
+    commits,
+    compare,
+    environment,
+    evidence,
+    index,
+    issue,
+    judge,
+    lesson,
+    picture,
+    readme,
+    releases,
+    shelf,
+    trial,
+    upstream,
+)
+from harness.environment import Unavailable
+from harness.judge import Judge, Kept
+from harness.model import UPSTREAM, Trial, Verdict, plain
+from harness.options import Asked, asked, listing_of, make_command, parse
+from harness.search import DIRECTIONS, NoChange, NothingTestable
+from harness.shelf import Setting
 
 
 def try_one(options: argparse.Namespace) -> int:
     """Judge one uvicorn and print what `make broken` prints. Returns the verdict's exit status."""
-    try:
-        setting = setting_of(options)
-        trial = ["--ws", options.ws, "--case", options.case]
+    question = asked(options)
+    with Judge(question.setting, subject=question.subject) as judging:
         if options.source:
-            python = environments.for_sources(setting.pins, setting.interpreter)
-            trial += ["--source", options.source]
+            [(found, seen)] = judging.folder(options.source.resolve(), [question.cell], observed=True)
         else:
-            version = options.uvicorn
-            if version == "latest":
-                version = listing_of("uvicorn").newest(setting.interpreter.version)
-            python = environments.for_release(version, setting.pins, setting.interpreter)
-        return verdicts.run_trial(verdicts.trial_command(python, *trial))
-    except Exception as error:  # Python's own status for an exception is 1, which would be taken for a verdict
-        print(f"verdict: inconclusive - {error}")
-        return 125
+            latest = options.uvicorn == "latest"
+            python = question.setting.interpreter.version
+            version = listing_of("uvicorn").newest(python) if latest else options.uvicorn
+            [(found, seen)] = judging.observe(version, [question.cell])
+        if found.uvicorn and not question.subject.command:
+            setting = question.setting
+            trial.show(found, seen, judging.forks().versions, setting.interpreter.version, trial.coloured())
+            say_what_gave_way(setting)
+            print()
+    if options.json:
+        write_result(options, question, [], [("", found)])
+    print(trial.last_line(found), flush=True)
+    return int(found.verdict.value)
 
 
-def listing_of(package: str) -> Listing:
-    listing = releases.listing(package, FOLDER)
-    if listing.note:
-        print(listing.note, file=sys.stderr)
-    return listing
+def say_what_gave_way(setting: Setting) -> None:
+    others = shelf.gave_way(setting) if setting.more else []
+    if others:
+        print(f"in place of a pin, which something else rules out: {', '.join(others)}")
+
+
+def write_result(
+    options: argparse.Namespace,
+    question: Asked,
+    found: Sequence[tuple[str, object]],
+    trials: Sequence[tuple[str, Trial]],
+) -> None:
+    """Write the result for machines, in the form of evidence/result.schema.json."""
+    setting = question.setting
+    result = {
+        "verb": options.verb,
+        "asked": question.name,
+        "find": getattr(options, "find", None),
+        "python": setting.interpreter.version,
+        "pins": list(setting.pins),
+        "more": list(setting.more),
+        **dict(found),
+        "trials": [{"of": of or one.uvicorn, **one.to_json()} for of, one in trials],
+    }
+    environment.write_whole(options.json.resolve(), json.dumps(result, indent=1) + "\n")
 
 
 def bisect_releases(options: argparse.Namespace) -> int:
-    """Find the release that changed the handshake. Returns 0, 2 where an end is not as claimed, 125 undecided."""
-    setting = setting_of(options)
-    listing, python = listing_of("uvicorn"), setting.interpreter.version
-    usable = listing.usable(python, options.pre, options.withdrawn)
-    bad = listing.newest(python, options.pre, options.withdrawn) if options.bad == "latest" else options.bad
-    named = (options.good, bad)  # to name a withdrawn release or a pre-release is to ask for it
-    usable = tuple(r for r in listing.releases if r in usable or (r.version in named and r.admits(python)))
-    candidates = bisection.between(usable, options.good or FIRST, bad)
-    kept = Kept(FOLDER / "verdicts.jsonl", options.fresh)
-    direction = bisection.DIRECTIONS[options.find]
+    """Find the release that changed the verdict. Returns 0, 2 where an end is not as claimed, 125 undecided."""
+    question, direction = asked(options), DIRECTIONS[options.find]
+    setting, python = question.setting, question.setting.interpreter.version
+    listing = listing_of("uvicorn")
+    found = releases.candidates(listing, python, options.good, options.bad, options.pre, options.withdrawn)
+    trials: dict[str, Trial] = {}
+    with Judge(setting, Kept(fresh=options.fresh), question.subject) as judging:
 
-    def judge(release: Release) -> Trial:
-        return verdicts.judge(release.version, [(options.ws, options.case)], setting, kept)[0]
+        def judge_one(release: index.Release) -> Trial:
+            trials[release.version] = judging.release(release.version, [question.cell])[0]
+            return trials[release.version]
 
-    pins = ", ".join(setting.pins.requirements)
-    print(f"case {options.case}, implementation {options.ws}, Python {python}, {pins}")
-    print(f"{len(candidates)} releases from {candidates[0].version} to {candidates[-1].version}")
-    low, high = Version(candidates[0].version), Version(candidates[-1].version)
-    excluded = [r.version for r in listing.releases if low < Version(r.version) < high and not r.admits(python)]
-    if excluded:
-        print(f"left out, since they do not run on Python {python}: {excluded[0]} to {excluded[-1]}")
-    try:
-        found = bisection.bisect(candidates, judge, direction)
-    except bisection.NoChange as error:
-        newest = " (the newest release)" if options.bad == "latest" and str(error).startswith(f"{bad} ") else ""
-        print(
-            f"harness bisect: {error}{newest}, so there is nothing to search for with --find {options.find}",
-            file=sys.stderr,
-        )
-        return 2
-    except bisection.NothingTestable as error:
-        hint = f"{options.ws} may need another websockets than {setting.pins.version('websockets')}"
-        print(f"verdict: inconclusive - {error}; {hint}: try --websockets latest (make: WEBSOCKETS=latest)")
-        return 125
-    last, first = found.last_good, found.first_bad
-    result = [
+        print(f"{question.name}, Python {python}, {', '.join(setting.pins)}")
+        if setting.more:
+            judging.forks()
+            say_what_gave_way(setting)
+        print(f"{len(found)} releases from {found[0].version} to {found[-1].version}", flush=True)
+        others = [r.version for r in releases.left_out(listing, found, found[0], found[-1]) if not r.admits(python)]
+        if others:
+            print(f"left out, since they do not run on Python {python}: {others[0]} to {others[-1]}")
+        try:
+            result = releases.bisect(found, judge_one, direction)
+        except NoChange as error:
+            is_newest = options.bad == "latest" and str(error).startswith(f"{found[-1].version} ")
+            newest = " (the newest release)" if is_newest else ""
+            return fail(options, f"{error}{newest}, so there is nothing to search for with --find {options.find}")
+        except NothingTestable as error:
+            other = f"{question.cell[0]} may need another websockets than {setting.version('websockets')}"
+            hint = f"; {other}: try --websockets latest (make: WEBSOCKETS=latest)" if error.lacking else ""
+            print(f"verdict: inconclusive - {error}{hint}")
+            return 125
+    last, first = result.last_good, result.first_bad
+    compare = f"{UPSTREAM}/compare/{last.version}...{first.version}"
+    notes = f"{UPSTREAM}/releases/tag/{first.version}"
+    lines = [
         f"{direction.last}: {last.version} ({last.released})",
-        f"{direction.first}: {first.version} ({first.released})",
+        *([f"cannot be judged: {', '.join(one.version for one in result.untestable)}"] if result.untestable else []),
+        f"{direction.first}: {first.version} ({first.released})" + (" or one of these" if result.untestable else ""),
+        f"what changed: {compare}",
+        f"release notes: {notes}",
     ]
-    if found.untestable:
-        result.insert(1, f"cannot be judged: {', '.join(release.version for release in found.untestable)}")
-        result[2] += " or one of these"
-    print("", *result, sep="\n")
-    asked = {"GOOD": candidates[0].version, "BAD": candidates[-1].version}
-    attach.keep_bisect(make_command("bisect", options, asked), result)
-    skipped = [r.version for r in listing.releases if r not in candidates and in_between(r, last, first)]
+    print("", *lines, sep="\n")
+    issue.keep_bisect(question, "bisect", make_command("bisect", options, found[0].version, found[-1].version), lines)
+    if options.json:
+        ends = {"last": last, "first": first}
+        links = [("compare", compare), ("release_notes", notes)]
+        named: list[tuple[str, object]] = [
+            (name, {"uvicorn": one.version, "released": one.released}) for name, one in ends.items()
+        ]
+        untestable = [("untestable", [one.version for one in result.untestable])]
+        write_result(options, question, [*named, *untestable, *links], list(trials.items()))
+    skipped = releases.left_out(listing, found, last, first)
     if skipped:
-        print(f"left out between the two: {', '.join(skipped)} (--withdrawn and --pre search them too)")
-    ends = {"GOOD": last.version, "BAD": first.version}
-    print(f"repeat just this: {make_command('bisect', options, ends)}")
-    print(f"go on to commits: {make_command('bisect-commits', options, ends)} REPO=path-or-url-of-uvicorn")
+        names = ", ".join(release.version for release in skipped)
+        print(f"left out between the two: {names} (--withdrawn and --pre search them too)")
+    if question.subject.command:
+        print(f"what it printed for each: {judge.RUNS.relative_to(environment.ROOT)}/")
+    print(f"repeat just this: {make_command('bisect', options, last.version, first.version)}")
+    print(f"go on to commits: {make_command('bisect-commits', options, last.version, first.version)}")
     return 0
 
 
-def make_command(target: str, options: argparse.Namespace, ends: dict[str, str]) -> str:
-    """The make command that asks the same of other ends."""
-    given = {"WEBSOCKETS": options.websockets, "WSPROTO": options.wsproto, "INTERPRETER": options.python}
-    variables = {**ends, "CASE": options.case, "WS": options.ws, "FIND": options.find, **given}
-    return commits.shell(["make", target, *(f"{name}={value}" for name, value in variables.items() if value)])
-
-
-def in_between(release: Release, last: Release, first: Release) -> bool:
-    return Version(last.version) < Version(release.version) < Version(first.version)
-
-
 def bisect_commits(options: argparse.Namespace) -> int:
-    """Find the commit that changed the handshake. Returns 0, 2 where nothing can be searched, 125 undecided."""
-    if not options.repo:
-        raise ValueError("give the path or the URL of a git repository of uvicorn: REPO=... with make, or --repo")
-    setting = setting_of(options)
-    direction = bisection.DIRECTIONS[options.find]
-    python = environments.for_sources(setting.pins, setting.interpreter)
-    asked = ["--source", ".", "--ws", options.ws, "--case", options.case, "--expect", direction.before.value, "--quiet"]
-    command = verdicts.trial_command(python, *asked)
-    with commits.clone(options.repo) as checkout:
-        print(f"git bisect run {commits.shell(command)}", flush=True)
+    """Find the commit that changed the verdict. Returns 0, 2 where nothing can be searched, 125 undecided."""
+    question, direction = asked(options), DIRECTIONS[options.find]
+    ends = [releases.tag(text) for text in (options.good, options.bad)]
+    trials: list[tuple[str, Trial]] = []
+    with Judge(question.setting, subject=question.subject) as judging, commits.clone(options.repo) as checkout:
+        if question.subject == judge.Subject():
+            asks = ["--source", ".", "--ws", question.cell[0], "--case", question.cell[1], "--quiet"]
+            asks += ["--expect", direction.before.name]
+            python = shelf.base(question.setting) / "bin" / "python"
+            print(f"git bisect run {shlex.join([str(python), '-I', str(judge.TRIAL), *asks])}", flush=True)
+
+        def judge_one(sha: str) -> Trial:
+            trials.append((sha, judging.folder(checkout, [question.cell])[0][0]))
+            return trials[-1][1]
+
         try:
-            found, log = commits.search(checkout, options.good, options.bad, command, direction)
-        except bisection.NoChange as error:
-            print(f"harness bisect-commits: {error}", file=sys.stderr)
-            return 2
-    print(f"\n{log}")
-    if len(found) > 1:
-        print(f"{direction.first} commit: one of these, the others cannot be judged")
+            found, log = commits.search(checkout, ends, judge_one, direction)
+        except NoChange as error:
+            return fail(options, str(error))
+    lines = [f"{direction.first} commit: one of these, the others cannot be judged"] if len(found) > 1 else []
     for commit in found:
-        print(f"{direction.first} commit: {commit.sha}")
-        print(f"  {commit.subject}")
-        print(f"  {commit.author}, {commit.date}, pull request {commit.pull_request or 'unknown'}")
+        about = f"  {commit.author}, {commit.date}, {commit.link or 'pull request unknown'}"
+        lines += [f"{direction.first} commit: {commit.sha}", f"  {commit.subject}", about]
+    print(f"\n{log}\n", *lines, sep="\n")
+    command = make_command("bisect-commits", options, options.good, options.bad)
+    issue.keep_bisect(question, "bisect-commits", command, lines)
+    if options.json:
+        named = [{"commit": one.sha, "subject": one.subject, "date": one.date, "link": one.link} for one in found]
+        write_result(options, question, [("first", named)], trials)
     return 0 if len(found) == 1 else 125
 
 
 def survey_releases(options: argparse.Namespace) -> int:
     """Survey every release, and write the evidence. Returns 0, 1 where something could not be had."""
-    listing = listing_of("uvicorn")
-    interpreter = environments.find_interpreter(options.python)
-    newest = listing_of("websockets").usable(interpreter.version)[-1].version
-    reported, other = (Setting(environments.read_pins(websockets=name), interpreter) for name in (None, newest))
+    listing, interpreter = listing_of("uvicorn"), shelf.interpreter(options.python)
+    settings = evidence.settings_of(interpreter, listing_of("websockets").newest(interpreter.version))
     try:
-        kept = Kept(FOLDER / "verdicts.jsonl", options.fresh)
-        evidence = survey.survey(listing.releases, survey.Plan(reported, other), kept)
-    except survey.Incomplete as error:
-        print(f"harness survey: {error}; the evidence stays as it was: run it again with the network", file=sys.stderr)
-        return 1
-    survey.write(evidence)
-    report.write_picture(evidence)
-    print(report.table(evidence))
-    print(
-        f"{len(evidence.trials)} trials of {len(listing.releases)} releases written to evidence/: now run make readme"
-    )
+        found = evidence.survey(listing.releases, settings, Kept(fresh=options.fresh))
+    except evidence.Incomplete as error:
+        return fail(options, f"{error}; the evidence stays as it was: run it again with the network", 1)
+    told = f"{len(found.trials)} trials of {len(listing.releases)} releases written to"
+    if options.output:
+        evidence.write(found, options.output.resolve())
+        print(f"{told} {options.output}")
+    else:
+        evidence.write(found)
+        picture.write(found)
+        print(readme.table(found))
+        print(f"{told} evidence/: now run make readme")
     return 0
 
 
+def compare_surveys(options: argparse.Namespace) -> int:
+    """Print what differs between surveys, as Markdown. Returns 0, 1 where a verdict differs or a release came."""
+    text, differs = compare.compare([options.reference, *options.others])
+    print(text)
+    return int(differs)
+
+
 def check_evidence(options: argparse.Namespace) -> int:
-    """Measure a part of the evidence again. Returns 0, 1 where something differs."""
-    evidence = survey.read()
+    """Measure a part of the evidence again. Returns 0, 1 where something differs or could not be measured."""
+    kept = evidence.read()
     seed = random.randrange(10**6) if options.seed is None else options.seed
-    print(f"both sides of every change, and {options.handful} more with --seed {seed}")
-    differences = survey.check(evidence, survey.plan_of(evidence.pins, options.python), options.handful, seed)
-    print("\n".join(differences) if differences else "no difference")
-    return 1 if differences else 0
+    print(f"both sides of every change, and {options.handful} more with --seed {seed}", flush=True)
+    interpreter = shelf.interpreter(options.python)
+    pins = [tuple(kept.pins[rows[0]]) for rows in (evidence.PINNED, evidence.NEWEST)]
+    try:
+        found = evidence.check(
+            kept, (Setting(pins[0], interpreter), Setting(pins[1], interpreter)), options.handful, seed
+        )
+    except evidence.Incomplete as error:
+        return fail(options, str(error), 1)
+    print("\n".join(found) if found else "no difference")
+    return 1 if found else 0
 
 
 def dial_with_clients(options: argparse.Namespace) -> int:
     """Dial the broken server with every client that can be had, and keep the table. Returns 0."""
-    from harness import clients  # it takes the server's own dependencies with it
+    from harness import clients
 
     witnesses = clients.survey()
     clients.write(witnesses)
@@ -265,23 +250,102 @@ def dial_with_clients(options: argparse.Namespace) -> int:
     return 0
 
 
+def ask_servers(options: argparse.Namespace) -> int:
+    """Serve the app with every server that can be had, and keep the table. Returns 0."""
+    from harness import servers
+
+    rows = servers.survey()
+    servers.write(rows)
+    print(servers.table(rows))
+    return 0
+
+
 def write_report(options: argparse.Namespace) -> int:
     """Write the report to standard output or to a file. Returns 0."""
-    text = attach.report(setting_of(options), options.broken, options.fixed, options.ws, options.case)
+    text = issue.report(asked(options), options.broken, options.fixed)
     if options.output:
-        Path(options.output).write_text(text)
+        environment.write_whole(options.output.resolve(), text)
     else:
-        print(text, end="")
+        print(text, end="", flush=True)
+    return 0
+
+
+def prove_upstream(options: argparse.Namespace) -> int:
+    """Prove the proposal for uvicorn. Returns 0, 1 where it does not hold, 125 where nothing could be proven."""
+    try:
+        upstream.prove()
+    except upstream.Refuted as error:
+        return fail(options, f"the proposal does not hold: {error}", 1)
+    except Unavailable as error:
+        return fail(options, f"nothing was proven: {plain(str(error))}", 125)
+    print("The proposal holds.")
+    return 0
+
+
+def teach(options: argparse.Namespace) -> int:
+    """Walk through the lesson. Returns 0."""
+    lesson.teach()
     return 0
 
 
 def draw(options: argparse.Namespace) -> int:
-    report.write_picture(survey.read())
+    picture.write(evidence.read())
     return 0
 
 
-if __name__ == "__main__":
+def fail(options: argparse.Namespace, reason: str, status: int = 2) -> int:
+    print(f"harness {options.verb}: {reason}", file=sys.stderr)
+    return status
+
+
+VERBS = {
+    "try": try_one,
+    "bisect": bisect_releases,
+    "bisect-commits": bisect_commits,
+    "survey": survey_releases,
+    "compare": compare_surveys,
+    "check-evidence": check_evidence,
+    "clients": dial_with_clients,
+    "servers": ask_servers,
+    "report": write_report,
+    "upstream": prove_upstream,
+    "lesson": teach,
+    "picture": draw,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
     try:
-        sys.exit(main())
+        return VERBS[options.verb](options)
+    except (Unavailable, ValueError) as error:
+        if options.verb == "try" and not isinstance(error, ValueError):
+            print(f"verdict: inconclusive - {plain(str(error))}", flush=True)
+            return Verdict.inconclusive.value
+        return fail(options, plain(str(error)))
+
+
+def interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(kind, interrupted)
+    status = 125  # of whatever goes wrong without a status of its own, where Python's would be 1, which is a verdict
+    try:
+        status = main()
+    except SystemExit as error:
+        status = int(error.code or 0)
     except KeyboardInterrupt:
-        sys.exit(130)
+        status = 130
+    except BrokenPipeError:
+        status = 141
+    except Exception as error:
+        print(f"harness: {type(error).__name__}: {plain(str(error))}", file=sys.stderr)
+    finally:
+        try:
+            sys.stdout.flush()
+        except (OSError, AttributeError):  # it is full, or closed: nobody was told
+            status = 125 if status < 2 else status
+        os._exit(status)

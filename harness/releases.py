@@ -1,192 +1,144 @@
-"""Which releases of a package there are on the user's own index, when they came out, which were withdrawn."""
+"""Between which two releases a handshake changed."""
 
-import configparser
-import json
-import os
-import sys
-import tempfile
-import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NoReturn, TypeAlias
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
+from tqdm import tqdm
 
-FRESH = 600.0  # seconds for which an index lets its answers be kept, as PyPI says in Cache-Control
-TIMEOUT = 10.0  # seconds
-# Where uv reads settings of its own; with any of these set, pip's do not apply to it.
-UV_INDEX = ("UV_DEFAULT_INDEX", "UV_INDEX_URL")
+from harness.index import Listing, Release, listing
+from harness.judge import cores
+from harness.model import Cause, Trial
+from harness.search import Answer, Direction, Found, NoChange, NothingTestable, search, steps
+from harness.shelf import checked
 
-
-class Unreachable(Exception):
-    """The index gave no answer, and there is none on disk."""
+FIRST = "0.12.0"  # the first release whose requirements admit the pinned websockets
+# What the releases between two such ends will not have either.
+HOPELESS = (Cause.MISSING_IMPORT, Cause.UNAVAILABLE, Cause.NO_APP)
+Bar: TypeAlias = "tqdm[NoReturn]"
+Judging = Callable[[Release], Trial]
 
 
-@dataclass(frozen=True)
-class Release:
-    """One release: `released` is its date as YYYY-MM-DD, or empty where the index does not say."""
+def candidates(among: Listing, python: str, good: str, bad: str, pre: bool, withdrawn: bool) -> list[Release]:
+    """The releases from `good` to `bad`, both included, that this Python may install.
 
-    version: str
-    released: str
-    withdrawn: bool
-    wheel: bool
-    requires_python: str
-
-    @property
-    def prerelease(self) -> bool:
-        return Version(self.version).is_prerelease
-
-    def admits(self, python: str) -> bool:
-        """Whether its Requires-Python allows this interpreter's version."""
-        try:
-            return SpecifierSet(self.requires_python).contains(python, prereleases=True)
-        except InvalidSpecifier:  # uv has the last word
-            return True
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The releases sorted as versions, and a note where they are an older answer of the index."""
-
-    releases: tuple[Release, ...]
-    note: str = ""
-
-    def usable(self, python: str, pre: bool = False, withdrawn: bool = False) -> tuple[Release, ...]:
-        """Those that this interpreter may install, without the withdrawn and the pre-releases unless asked for."""
-        return tuple(
-            release
-            for release in self.releases
-            if release.admits(python) and (pre or not release.prerelease) and (withdrawn or not release.withdrawn)
-        )
-
-    def newest(self, python: str, pre: bool = False, withdrawn: bool = False) -> str:
-        """The newest version of those. Raises Unreachable where there is none."""
-        usable = self.usable(python, pre, withdrawn)
-        if not usable:
-            raise Unreachable(f"the package index has no release for Python {python}: name a version")
-        return usable[-1].version
-
-
-def index_url() -> str | None:
-    """The index that the user configured for uv, or else for pip; None for the default one."""
-    for name in UV_INDEX:
-        if os.environ.get(name):
-            return os.environ[name]
-    return _from_uv_files() or os.environ.get("PIP_INDEX_URL") or _from_pip_files()
-
-
-def uv_environment() -> dict[str, str]:
-    """The process environment for uv: this one, and pip's index where uv has none of its own."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    url = index_url()
-    return {**environment, "UV_DEFAULT_INDEX": url, "UV_NO_PROGRESS": "1"} if url else environment
-
-
-def _from_uv_files() -> str | None:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "uv" / "uv.toml"
-    for file in (os.environ.get("UV_CONFIG_FILE"), config, "/etc/uv/uv.toml"):
-        if file and Path(file).is_file():
-            settings = tomllib.loads(Path(file).read_text())
-            urls = [index["url"] for index in settings.get("index", []) if index.get("default")]
-            urls += [settings["index-url"]] if "index-url" in settings else []
-            if urls:
-                return str(urls[0])
-    return None
-
-
-def _from_pip_files() -> str | None:
-    home = Path.home()
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip" / "pip.conf"
-    files = [
-        Path("/etc/pip.conf"),
-        home / ".pip" / "pip.conf",
-        home / "Library/Application Support/pip/pip.conf",
-        config,
-    ]
-    if os.environ.get("PIP_CONFIG_FILE") == os.devnull:  # so pip is told to read no file at all
-        return None
-    # Later files win, and pip reads PIP_CONFIG_FILE last.
-    parser = configparser.RawConfigParser()
-    parser.read([*files, Path(os.environ.get("PIP_CONFIG_FILE", os.devnull))])
-    for section in ("install", "global"):
-        if parser.has_option(section, "index-url"):
-            return parser.get(section, "index-url")
-    return None
-
-
-def listing(package: str, folder: Path) -> Listing:
-    """The releases of a package, from the index or from its answer of the last minutes in `folder`.
-
-    An index that cannot be reached is answered for by its last answer, with a note. Raises Unreachable
-    where there is none.
+    Each end is a version, a date (the newest release of that day or before it), or `latest`. Withdrawn releases and
+    pre-releases are left out unless asked for or named. Raises ValueError where an end is not there.
     """
-    file, url = folder / f"releases-{package}.json", index_url()
-    kept = _read(file)
-    if kept and kept["url"] == url and 0 <= time.time() - kept["time"] < FRESH:
-        return Listing(kept["releases"])
-    try:
-        releases = _fetch(package, url)
-    except Exception as error:
-        if not kept:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise Unreachable(
-                f"the package index cannot be reached: check the network and the index of uv or pip ({reason[:150]})"
-            ) from error
-        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(kept["time"]))
-        return Listing(kept["releases"], f"the package index cannot be reached: these are its releases as of {day}")
-    _write(file, {"url": url, "time": time.time(), "releases": [asdict(release) for release in releases]})
-    return Listing(releases)
+    usable = among.usable(python, pre, withdrawn)
+    ends = [end(text, usable) for text in (good, bad)]
+    low, high = map(Version, ends)
+    found = [
+        release
+        for release in among.releases
+        if low <= Version(release.version) <= high
+        and (release in usable or (Version(release.version) in (low, high) and release.admits(python)))
+    ]
+    known = {Version(release.version) for release in found}
+    for name, version in (("good", low), ("bad", high)):
+        if version not in known:
+            raise ValueError(f"--{name} {version} is no release that can be used from {low} to {high}")
+    return found
 
 
-def _read(file: Path) -> Any:
-    try:
-        kept = json.loads(file.read_text())
-        return {**kept, "url": kept["url"], "releases": tuple(Release(**release) for release in kept["releases"])}
-    except (OSError, ValueError, KeyError, TypeError):  # none, or written by another version of this file
-        return None
+def end(text: str, usable: Sequence[Release]) -> str:
+    """The version that an end of the range names. Raises ValueError."""
+    until = text if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else ""
+    if text == "latest" or until:
+        named = [release for release in usable if not until or (release.released and release.released <= until)]
+        if not named:
+            raise ValueError(f"there is no release up to {text}")
+        return named[-1].version
+    return str(checked(text))
 
 
-def _write(file: Path, value: object) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as new:
-        json.dump(value, new)
-    Path(new.name).replace(file)
+def tag(text: str) -> str:
+    """The tag of the newest release of a date; any other revision as it is. Raises ValueError, Unavailable."""
+    return end(text, listing("uvicorn").usable("3.99")) if re.fullmatch(r"\d{4}-\d\d-\d\d", text) else text
 
 
-def _fetch(package: str, url: str | None) -> tuple[Release, ...]:
-    # It takes a third of a second to import, and most runs have a fresh answer on disk.
-    from pypi_simple import PYPI_SIMPLE_ENDPOINT, DistributionPackage, PyPISimple
-
-    with PyPISimple(url or PYPI_SIMPLE_ENDPOINT) as client:
-        page = client.get_project_page(package, timeout=TIMEOUT)
-    files: dict[str, list[DistributionPackage]] = {}
-    for file in page.packages:
-        if file.version and _is_version(file.version):
-            files.setdefault(file.version, []).append(file)
-    return tuple(sorted((_release(version, files[version]) for version in files), key=lambda r: Version(r.version)))
+def left_out(among: Listing, found: Sequence[Release], last: Release, first: Release) -> list[Release]:
+    """The releases between two that were not among the candidates."""
+    low, high = Version(last.version), Version(first.version)
+    return [release for release in among.releases if release not in found and low < Version(release.version) < high]
 
 
-def _is_version(text: str) -> bool:
-    try:
-        Version(text)
-    except InvalidVersion:
-        return False
-    return True
+def bisect(releases: Sequence[Release], judging: Judging, direction: Direction) -> Found[Release]:
+    """Check both ends, then search between them; prints a line for every release judged.
+
+    `releases` is sorted, its first said to be before the change and its last after it; one that cannot
+    be judged gives way to its nearest neighbour that can. Raises NoChange where an end is not what it is
+    said to be, NothingTestable where there are no two ends.
+    """
+    with ThreadPoolExecutor(cores()) as pool, tqdm(disable=None, leave=False, unit="step") as bar:
+        running: dict[int, Future[Trial]] = {}
+
+        def start(index: int) -> Future[Trial]:
+            if index not in running:
+                running[index] = pool.submit(judging, releases[index])
+            return running[index]
+
+        low, high = 0, len(releases) - 1
+        # Where the ends can be judged, as nearly always, the middle is asked about next.
+        for index in (low, high, 1 + (high - low - 1) // 2)[: len(releases)]:
+            start(index)
+        for index in (low, high):
+            say(bar, releases[index], start(index).result(), "an end")
+        ends = [start(index).result() for index in (low, high)]
+        if all(trial.cause for trial in ends) and ends[1].cause in HOPELESS:
+            raise NothingTestable(ends[1].reason, ends[1].cause is Cause.MISSING_IMPORT)
+        if ends[0].cause:
+            low = inward(releases, range(1, high), start, bar)
+        if ends[1].cause:
+            high = inward(releases, range(high - 1, low, -1), start, bar)
+        for index, expected, name in (
+            (low, direction.before, direction.last),
+            (high, direction.after, direction.first),
+        ):
+            verdict = start(index).result().verdict
+            if verdict is not expected:
+                raise NoChange(
+                    f"{releases[index].version} is {verdict.name}, not {expected.name}: it is not {name.split()[1]}"
+                )
+        bar.reset(total=steps(high - low - 1))
+        known = [low, high]  # the latest before the change, the earliest after it
+
+        def ask(index: int, left: int) -> Answer:
+            bar.set_postfix_str(releases[index].version)
+            asked = start(index)
+            # A core that would be idle judges what may be asked next; a wrong guess costs nothing but its time.
+            for before, after in [(known[0], index), (index, known[1])][: cores() - 1]:
+                if after - before > 1:
+                    start(before + 1 + (after - before - 1) // 2)
+            trial = asked.result()
+            say(bar, releases[index], trial, f"at most {left - 1} more" if left > 1 else "the last step")
+            bar.update(1)
+            answer = direction.answer(trial)
+            if answer is not Answer.UNTESTABLE:
+                known[answer is Answer.BAD] = index
+            return answer
+
+        found = search(range(low, high + 1), ask)
+        untestable = tuple(releases[index] for index in found.untestable)
+        return Found(releases[found.last_good], releases[found.first_bad], untestable)
 
 
-def _release(version: str, files: Iterable[Any]) -> Release:
-    files = sorted(files, key=lambda file: file.package_type != "wheel")  # a wheel speaks for the release
-    dates = [file.upload_time.date().isoformat() for file in files if file.upload_time]
-    return Release(
-        version=version,
-        released=min(dates, default=""),
-        withdrawn=all(file.is_yanked for file in files),
-        wheel=files[0].package_type == "wheel",
-        requires_python=files[0].requires_python or "",
-    )
+def inward(releases: Sequence[Release], indices: range, start: Callable[[int], Future[Trial]], bar: Bar) -> int:
+    """The first of these releases that can be judged; as many are judged at once as there are cores."""
+    for place, index in enumerate(indices):
+        for ahead in indices[place : place + cores()]:
+            start(ahead)
+        trial = start(index).result()
+        say(bar, releases[index], trial, "the end moves inward")
+        if not trial.cause:
+            return index
+    raise NothingTestable("no release between the ends can be judged")
+
+
+def say(bar: Bar, release: Release, trial: Trial, note: str) -> None:
+    """Print the line of one release above the progress bar."""
+    reason = trial.reason if trial.cause else ""
+    parts = (f"{release.version:12} {release.released or 'no date':10}  {trial.verdict.name:12}", note, reason)
+    bar.write("  ".join(part for part in parts if part).rstrip())

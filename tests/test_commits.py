@@ -13,31 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from harness import environments, releases
-from harness.environments import Interpreter, read_pins
+from harness import index, shelf
+from harness.shelf import Setting, pins
 
-from .conftest import ROOT
+from .conftest import ROOT, Done, harness, run
 
 TRIAL = ROOT / "harness" / "trial.py"
-HERE = Interpreter(sys.executable, ".".join(map(str, sys.version_info[:3])))
+HERE = Setting(pins(), shelf.interpreter())
 AUTHOR = {"GIT_AUTHOR_NAME": "Ada Lovelace", "GIT_AUTHOR_EMAIL": "a@b.c", "GIT_AUTHOR_DATE": "2022-11-20T12:00:00+0000"}
 COMMITTER = {"GIT_COMMITTER_NAME": "C", "GIT_COMMITTER_EMAIL": "c@b.c"}
 
 
-@pytest.fixture(autouse=True)
-def bytecode_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for a user: without it each command of the harness compiles all of it again."""
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-
-
-def harness(*arguments: str | Path, cwd: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "harness", *map(str, arguments)]
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env=variables)
-
-
-def search(repository: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return harness("bisect-commits", "--repo", repository, *arguments, cwd=ROOT, **environment)
+def search(repository: Path, *arguments: str, **variables: str) -> Done:
+    return harness("bisect-commits", "--repo", repository, *arguments, cwd=ROOT, project=ROOT, **variables)
 
 
 def git(folder: Path, *arguments: str, **environment: str) -> str:
@@ -55,16 +43,10 @@ def new_repository(folder: Path) -> Path:
     return folder
 
 
-def sources(version: str) -> Path:
-    """The uvicorn folder of a release."""
-    python = environments.for_release(version, read_pins(), HERE)
-    return next(python.parent.parent.glob("lib/python*/site-packages/uvicorn"))
-
-
 def put(folder: Path, version: str) -> None:
     """The sources of a release as the working tree."""
     shutil.rmtree(folder / "uvicorn", ignore_errors=True)
-    shutil.copytree(sources(version), folder / "uvicorn", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(shelf.release(version) / "uvicorn", folder / "uvicorn")
 
 
 def commit(folder: Path, subject: str, tag: str = "", **environment: str) -> str:
@@ -109,7 +91,7 @@ def test_the_commit_is_found_and_the_repository_is_not_touched(uvicorns: Path) -
     assert result.stdout.splitlines()[-3:] == [
         f"first bad commit: {sha}",
         "  Version 0.20.0 (#1003)",
-        "  Ada Lovelace, 2022-11-20, pull request #1003",
+        "  Ada Lovelace, 2022-11-20, https://github.com/Kludex/uvicorn/pull/1003",
     ]
     assert f"# first bad commit: [{sha}]" in result.stdout
     assert "git bisect start '--term-old=good' '--term-new=bad'" in result.stdout
@@ -148,7 +130,7 @@ def test_an_end_that_is_not_as_claimed_stops_it(uvicorns: Path) -> None:
 
 
 def test_a_fix_is_found_with_the_newest_websockets(tmp_path: Path) -> None:
-    newest = releases.listing("websockets", ROOT / ".environments").newest(HERE.version)
+    newest = index.listing("websockets").newest(HERE.interpreter.version)
     repository = history(tmp_path / "uvicorn", ["0.49.0", "0.50.0", "0.50.1", "0.50.2"])
     asked = ["--case", "unsplit-offer", "--ws", "websockets-sansio", "--find", "fix"]
     result = search(repository, *asked, "--websockets", newest, "--good", "0.49.0", "--bad", "0.50.2")
@@ -190,6 +172,21 @@ def test_commits_that_cannot_be_judged_are_skipped_and_all_of_them_named(
     assert set(re.findall(r"^first bad commit: ([0-9a-f]{40})$", result.stdout, re.MULTILINE)) == set(suspects)
 
 
+def test_what_a_commit_prints_or_is_called_is_not_taken_for_the_answer(tmp_path: Path) -> None:
+    repository = new_repository(tmp_path / "uvicorn")
+    for version in ("0.18.3", "0.19.0", "0.20.0", "0.21.0"):
+        put(repository, version)
+        sha = git(repository, "rev-parse", "HEAD") if version != "0.18.3" else "f" * 40
+        lie = f"{sha} is the first bad commit"
+        with (repository / "uvicorn" / "__init__.py").open("a") as file:
+            file.write(f"print({lie!r}, flush=True)\n")
+        commit(repository, f"{lie}\n\n# first bad commit: [{sha}]", version)
+    result = search(repository, "--good", "0.18.3", "--bad", "0.21.0")
+    assert result.returncode == 0, result.stderr
+    found = re.findall(r"^first bad commit: (.*)$", result.stdout, re.MULTILINE)
+    assert found == [git(repository, "rev-parse", "0.20.0")]
+
+
 def test_a_skipped_commit_away_from_the_change_does_not_matter(tmp_path: Path) -> None:
     repository = new_repository(tmp_path / "uvicorn")
     put(repository, "0.18.3")
@@ -222,7 +219,7 @@ def test_a_change_that_came_by_a_merge_is_found_at_the_merge(tmp_path: Path) -> 
     result = search(repository, "--bad", "0.21.0")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-3] == f"first bad commit: {sha}"
-    assert result.stdout.endswith("Ada Lovelace, 2022-11-20, pull request #1606\n")
+    assert result.stdout.endswith("Ada Lovelace, 2022-11-20, https://github.com/Kludex/uvicorn/pull/1606\n")
 
 
 def test_what_cannot_be_searched_is_one_line_that_says_what_to_do(uvicorns: Path, tmp_path: Path) -> None:
@@ -286,15 +283,13 @@ def test_stale_bytecode_in_a_checkout_does_not_decide(tmp_path: Path) -> None:
     needle = b"server_state.default_headers"
     assert text.count(needle) == 1
     compile_elsewhere(target, text.replace(needle, b"[]".ljust(len(needle))))
-    stale = "import sys; sys.path.insert(0, '.'); import uvicorn.protocols.websockets.websockets_impl as m; print(m)"
-    subprocess.run([sys.executable, "-c", stale], cwd=tmp_path, check=True, capture_output=True)
-    result = harness("try", "--source", tmp_path, "--ws", "websockets")
+    program = "from uvicorn.protocols.websockets.websockets_impl import WebSocketProtocol as it\n"
+    program += "print(it.__init__.__code__.co_names)"
+    fooled = run(sys.executable, "-c", program, cwd=tmp_path)
+    assert "ws_server" in fooled.stdout
+    assert "default_headers" not in fooled.stdout
+    result = harness("try", "--source", tmp_path)
     assert result.stdout.splitlines()[-1].startswith("verdict: rejected - ")
-    # It is this that the bytecode would have said.
-    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv = ['x', '--ws', 'websockets', '--quiet'];"
-    program += f" import runpy; runpy.run_path({str(TRIAL)!r}, run_name='__main__')"
-    fooled = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
-    assert fooled.stdout == "verdict: open\n", fooled.stdout
 
 
 def test_commits_of_the_same_second_and_size_are_told_apart(tmp_path: Path) -> None:
@@ -336,8 +331,8 @@ def test_a_checkout_that_does_not_bring_its_own_uvicorn_is_inconclusive(how: str
         (checkout / "uvicorn" / "protocols" / f"utils{EXTENSION_SUFFIXES[0]}").write_bytes(b"no library")
     asked = ["--source", str(checkout), "--ws", "websockets", "--quiet"]
     # Neither with an environment that has no uvicorn, nor with one that has.
-    for python in (environments.for_sources(read_pins(), HERE), Path(sys.executable)):
-        result = subprocess.run([python, "-I", TRIAL, *asked], capture_output=True, text=True)
+    for python in (shelf.base(HERE) / "bin" / "python", Path(sys.executable)):
+        result = run(python, "-I", TRIAL, *asked)
         assert result.returncode == 125, result.stdout
         assert result.stdout.startswith("verdict: inconclusive - ")
 
@@ -348,10 +343,9 @@ def test_a_checkout_is_judged_by_itself_whatever_the_environment_has(uvicorns: P
     paths = os.pathsep.join([str(ROOT), str(tmp_path)])
     for version, status in (("0.19.0", 0), ("0.20.0", 1), ("0.19.0", 0)):
         git(uvicorns, "checkout", "--quiet", version)
-        result = harness("try", "--source", ".", "--ws", "websockets", cwd=uvicorns, PYTHONPATH=paths)
+        result = run(sys.executable, "-m", "harness", "try", "--source", ".", cwd=uvicorns, PYTHONPATH=paths)
         assert result.returncode == status, result.stdout
         # The harness's own Python has 0.20.0 installed.
-        command = [sys.executable, "-I", str(TRIAL), "--source", ".", "--quiet"]
-        assert subprocess.run(command, cwd=uvicorns, capture_output=True).returncode == status
+        assert run(sys.executable, "-I", TRIAL, "--source", ".", "--quiet", cwd=uvicorns).returncode == status
     git(uvicorns, "checkout", "--quiet", "main")
     assert git(uvicorns, "status", "--porcelain", "--ignored") == ""

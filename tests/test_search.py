@@ -13,7 +13,7 @@ from harness.search import Answer, Found, search, steps
 
 ANSWERS = {"g": Answer.GOOD, "b": Answer.BAD, "?": Answer.UNTESTABLE}
 
-often = settings(max_examples=1000, deadline=None)
+often = settings(max_examples=300, deadline=None)
 
 
 def scan(history: str) -> Found[int]:
@@ -72,7 +72,7 @@ all_testable = st.integers(2, 400).flatmap(
 )
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(histories())
 @example("gb")
 @example("g?b")

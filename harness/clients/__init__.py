@@ -4,27 +4,33 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-import uvicorn
-from loguru import logger
 from tqdm import tqdm
 
-import server
-from harness import environments, trial
-from harness.environments import FOLDER, ROOT, Unavailable
+from harness import environment, shelf
+from harness.environment import FOLDER, ROOT, Unavailable
+from harness.readme import code
 
 HERE = Path(__file__).resolve().parent
 EVIDENCE = ROOT / "evidence" / "clients.json"
 LIMIT = 20  # seconds for one client; the programs have 10 of their own for the handshake
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+OFFERED = "ocpp2.0.1"
 FAILED, NOT_TRIED = "failed", "not tried"
+
+
+class NotInstalled(Unavailable):
+    """A program that a client runs in is not on this machine."""
 
 
 @dataclass(frozen=True)
@@ -76,22 +82,39 @@ class Prepared:
 
 
 def survey() -> list[Witness]:
-    """Dial the broken server and the control with every client; one that fails costs its row alone."""
-    logger.remove()  # thirty scopes teach nobody
+    """Dial the broken server and the control with every client; one that fails costs its row alone.
+
+    Raises Unavailable where the network or the disk kept one away: what there was of it stays.
+    """
     with serving("server-headers") as broken, serving("none") as control, ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(lambda client: witness(client, broken, control), CLIENTS)
         return list(tqdm(found, total=len(CLIENTS), disable=None, leave=False, unit="client"))
 
 
-def serving(case: str) -> AbstractContextManager[str]:
-    """Serve a case with the pinned uvicorn and its websockets implementation, and yield the URL."""
-    return trial.serving(trial.make_server(uvicorn, server.make_config(case, "websockets", log_config=None)))
+@contextmanager
+def serving(case: str) -> Iterator[str]:
+    """Serve a case with server.py, the pinned uvicorn and its websockets implementation, and yield the URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, str(ROOT / "server.py"), "--ws", "websockets", "--case", case, "--port", str(port)]
+    null = subprocess.DEVNULL
+    with subprocess.Popen(command, start_new_session=True, stdin=null, stdout=null, stderr=null) as process:
+        try:
+            deadline = time.monotonic() + LIMIT
+            while process.poll() is None and time.monotonic() < deadline:
+                with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.01)
+            yield f"ws://127.0.0.1:{port}"
+        finally:
+            process.kill()
 
 
 def witness(client: Client, broken: str, control: str) -> Witness:
     try:
         prepared = prepare(client)
-    except (Unavailable, OSError) as error:
+    except NotInstalled as error:
         return Witness(client.name, client.version, NOT_TRIED, None, str(error), NOT_TRIED)
     outcome, subprotocol, reason = run(prepared, broken)
     return Witness(client.name, prepared.version, outcome, subprotocol, reason, run(prepared, control)[0])
@@ -99,14 +122,14 @@ def witness(client: Client, broken: str, control: str) -> Witness:
 
 def run(prepared: Prepared, url: str) -> tuple[str, str | None, str | None]:
     """Outcome, subprotocol and reason of one process; one that hangs or crashes has failed."""
-    environment = {**os.environ, **prepared.environment}
+    variables = {**os.environ, **prepared.environment}
     try:
         done = subprocess.run(
             [*prepared.command, url],
             capture_output=True,
             text=True,
             timeout=LIMIT,
-            env=environment,
+            env=variables,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
@@ -114,7 +137,7 @@ def run(prepared: Prepared, url: str) -> tuple[str, str | None, str | None]:
     try:
         said = json.loads(done.stdout.strip().splitlines()[-1])
         return said["outcome"], said["subprotocol"], said["reason"]
-    except (IndexError, ValueError, KeyError, TypeError):
+    except (IndexError, ValueError, KeyError, TypeError, RecursionError):
         last = done.stderr.strip().splitlines()[-1:]
         return FAILED, None, "; ".join([f"it ended with status {done.returncode}", *last])
 
@@ -126,17 +149,17 @@ def prepare(client: Client) -> Prepared:
         requirements = _inline_requirements(program)
         if client.version:
             requirements = [f"{client.name}=={client.version}"]
-        python = environments.for_requirements(requirements)
+        python = shelf.requirements(requirements)
         return Prepared(
             dict(pin.split("==") for pin in requirements)[client.name], [str(python), "-I", str(program)], {}
         )
     if not (node := shutil.which("node")):
-        raise Unavailable("node is not installed")
+        raise NotInstalled("node is not installed")
     modules = _node_modules()
     if client.name == "chromium":
         browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
         if not browser:
-            raise Unavailable("Chromium is not installed")
+            raise NotInstalled("Chromium is not installed")
         printed = subprocess.run([browser, "--version"], capture_output=True, text=True).stdout
         version = (re.findall(r"\d+(?:\.\d+)+", printed) or ["unknown"])[0]
         return Prepared(version, [node, str(program)], {"NODE_PATH": str(modules), "CHROMIUM": browser})
@@ -151,21 +174,22 @@ def _inline_requirements(program: Path) -> list[str]:
 
 def _node_modules() -> Path:
     package = HERE / "package.json"
-    folder = FOLDER / "clients" / f"node-{environments.digest(package.read_text())}"
+    folder = FOLDER / "clients" / f"node-{shelf.digest(package.read_text())}"
     if folder.is_dir():
         return folder / "node_modules"
 
     def build(new: Path) -> None:
         npm = shutil.which("npm")
         if not npm:
-            raise Unavailable("npm is not installed")
+            raise NotInstalled("npm is not installed")
+        new.mkdir()
         shutil.copy(package, new)
         quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
         done = subprocess.run([npm, "install", *quiet], cwd=new, capture_output=True, text=True)
         if done.returncode:
             raise Unavailable(f"npm install failed: {' '.join(done.stderr.split())[:200]}")
 
-    environments.finish(folder, build)
+    environment.finish(folder, build)
     return folder / "node_modules"
 
 
@@ -173,13 +197,13 @@ def write(witnesses: Sequence[Witness], file: Path = EVIDENCE) -> None:
     """Write the evidence with one client a line."""
     head = {
         "measured": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "uvicorn": uvicorn.__version__,
+        "uvicorn": "0.20.0",
         "implementation": "websockets",
         "case": "server-headers",
     }
     lines = "".join(f"{json.dumps(name)}: {json.dumps(value)},\n" for name, value in head.items())
     rows = ",\n".join("  " + json.dumps(asdict(row)) for row in witnesses)
-    file.write_text(f'{{\n{lines}"clients": [\n{rows}\n]\n}}\n')
+    environment.write_whole(file, f'{{\n{lines}"clients": [\n{rows}\n]\n}}\n')
 
 
 def read(file: Path = EVIDENCE) -> list[Witness]:
@@ -188,11 +212,18 @@ def read(file: Path = EVIDENCE) -> list[Witness]:
 
 def table(witnesses: Sequence[Witness]) -> str:
     """The witnesses as a Markdown table."""
-    lines = ["| client | outcome | believes it agreed on | in its own words |", "|---|---|---|---|"]
+    lines = ["| client | outcome | what goes wrong | in its own words | control |", "|---|---|---|---|---|"]
     for row in witnesses:
-        believed = f"`{row.subprotocol}`" if row.subprotocol else ""
-        outcome = (
-            row.outcome if row.control in ("opened", NOT_TRIED) else f"{row.outcome} (and the control {row.control})"
-        )
-        lines.append(f"| {row.client} {row.version} | {outcome} | {believed} | {row.reason or ''} |".replace("  ", " "))
+        said = code(row.reason or "") or ("says nothing more" if row.outcome == "refused" else "")
+        cells = [f"{row.client} {row.version}".strip(), row.outcome, wrong(row), said, row.control]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def wrong(row: Witness) -> str:
+    """What befalls an app with this client."""
+    if row.outcome != "opened":
+        return {"refused": "no connection"}.get(row.outcome, "")
+    if row.subprotocol == OFFERED:
+        return f"believes in {code(OFFERED)}: works, and nobody learns that others fail"
+    return f"believes in {code(row.subprotocol or 'none')}, which nobody offered: an app that compares finds no match"

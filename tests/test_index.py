@@ -1,6 +1,7 @@
 """The releases on the index: the user's own, and pages served here for what the real one does not show."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,9 +11,13 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from harness.releases import Listing, Release, Unreachable, index_url, listing, uv_environment
+from harness import index
+from harness.environment import index_url, settings
+from harness.index import Listing, Release, Unreachable, listing
 
-DEAD = "http://127.0.0.1:9/simple"
+from .conftest import NO_INDEX
+
+DEAD = NO_INDEX["UV_DEFAULT_INDEX"]
 JSON = "application/vnd.pypi.simple.v1+json"
 NAMES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_CONFIG_FILE", "PIP_INDEX_URL", "PIP_CONFIG_FILE")
 Serve = Callable[[str, str], str]
@@ -136,6 +141,14 @@ def test_without_an_index_and_with_nothing_on_disk_the_message_says_what_to_do(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_index_that_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "LIMIT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://127.0.0.1:{silent.getsockname()[1]}/simple")
+        with pytest.raises(Unreachable, match=r"cannot be reached: .* \(TimeoutError\)"):
+            listing("uvicorn", tmp_path)
+
+
 @pytest.mark.parametrize("broken", ["{", "[]", "{}", '{"url": null, "time": 0, "releases": [{"no": "release"}]}'])
 def test_what_is_on_disk_and_cannot_be_read_is_as_nothing(
     broken: str, tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
@@ -183,7 +196,7 @@ def test_the_index_is_uvs_or_else_pips(no_configuration: Path, monkeypatch: pyte
     """Each setting here comes before the ones above it."""
     if index_url():
         pytest.skip("the machine's own configuration in /etc names an index")
-    assert "UV_DEFAULT_INDEX" not in uv_environment()
+    assert "UV_DEFAULT_INDEX" not in settings()
     pip, uv = no_configuration / ".config" / "pip", no_configuration / ".config" / "uv"
     pip.mkdir(parents=True)
     uv.mkdir()
@@ -199,7 +212,7 @@ def test_the_index_is_uvs_or_else_pips(no_configuration: Path, monkeypatch: pyte
     assert index_url() == "https://p%40ss@pip.example/install"
     monkeypatch.setenv("PIP_INDEX_URL", "https://pip.example/variable")
     assert index_url() == "https://pip.example/variable"
-    assert uv_environment()["UV_DEFAULT_INDEX"] == "https://pip.example/variable"
+    assert settings()["UV_DEFAULT_INDEX"] == "https://pip.example/variable"
     (uv / "uv.toml").write_text('[[index]]\nname = "more"\nurl = "https://more.example"\n')
     assert index_url() == "https://pip.example/variable"
     (uv / "uv.toml").write_text('[[index]]\nurl = "https://uv.example/simple"\ndefault = true\n')
