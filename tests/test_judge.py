@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 from harness import environment, judge, shelf
 from harness.environment import Unavailable
 from harness.judge import Judge, Kept
-from harness.model import Cause, Observation, Trial, Verdict
+from harness.model import Cause, Job, Observation, Trial, Verdict
 from harness.shelf import Interpreter, Setting, pins
 
 from .conftest import NO_INDEX, copy_of_the_project
@@ -102,12 +105,29 @@ def test_a_base_that_is_not_as_it_was_built_is_built_again(name: str, pinned_jud
     assert sorted(path.name for path in inside.iterdir()) == before
 
 
-def test_when_the_process_that_judges_ends_nothing_is_waited_for(pinned_judge: Judge) -> None:
-    assert verdicts(pinned_judge) == TRUE
-    pinned_judge.forks()._process.kill()
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_when_the_process_that_judges_ends_nothing_is_waited_for(moment: str, pinned_judge: Judge) -> None:
+    process = pinned_judge.forks()._process
+    process.send_signal(signal.SIGSTOP if moment == "after" else signal.SIGKILL)
+    if moment == "before":
+        process.wait()
+    threading.Timer(0.1, process.kill).start()
     for _ in range(2):
         trials = pinned_judge.release("0.20.0", CELLS)
         assert {(trial.verdict, trial.cause) for trial in trials} == {(Verdict.inconclusive, Cause.UNAVAILABLE)}
+
+
+def test_when_the_process_that_judges_ends_while_its_stdin_is_open_nothing_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = '{"versions": {}, "altered": ""}'
+    program = f"import subprocess\nsubprocess.Popen(['sleep', '5'], stdout=2)\nprint({ready!r})\n"
+    (tmp_path / "trial.py").write_text(program)
+    monkeypatch.setattr(judge, "TRIAL", tmp_path / "trial.py")
+    forks = judge.Forks(Path(sys.executable))
+    forks._process.wait()
+    with pytest.raises(Unavailable, match="has ended"):
+        forks.ask(Job(str(tmp_path), CELLS))
 
 
 class Counting(Judge):
