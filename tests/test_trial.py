@@ -20,6 +20,7 @@ from harness.judge import Forks
 from harness.model import Job, Trial, Verdict
 
 from .conftest import ROOT, Done, copy_of_the_project, harness, interruptible, make, run
+from .pins import find_python
 
 LIST = "ocpp2.0.1, ocpp2.0, ocpp1.6"
 WORDS = f"InvalidHandshake: multiple subprotocols: ocpp2.0.1, {LIST}"
@@ -277,14 +278,6 @@ def on_a_terminal(*command: str, **environment: str) -> str:
 def test_colour_is_for_terminals_that_want_it(pinned: dict[str, Path]) -> None:
     assert "\033[1;33m< Sec-WebSocket-Protocol" in on_a_terminal("make", "broken", TERM="xterm")
     assert "\033" not in on_a_terminal("make", "broken", TERM="xterm", NO_COLOR="1")
-
-
-def find_python(version: str) -> str | None:
-    """An interpreter of a version, on PATH or kept by pyenv."""
-    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
-    kept = sorted(pyenv.glob(f"{version}.*/bin/python"))
-    found = run("uv", "python", "find", "--system", "--no-python-downloads", str(kept[-1]) if kept else version)
-    return found.stdout.strip() if found.returncode == 0 else None
 
 
 @pytest.mark.slow
