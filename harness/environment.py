@@ -94,6 +94,35 @@ def run(command: Sequence[str], folder: Path, environment: Optional[Dict[str, st
 
 
 @contextlib.contextmanager
+def started(
+    command: Sequence[str], folder: Path, log: Path, environment: Optional[Dict[str, str]] = None
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """A process that runs in a folder and prints to a file; when the block is left it is killed with all of its group.
+
+    Raises Unavailable where it cannot be started.
+    """
+    with log.open("wb") as output:
+        try:
+            process = subprocess.Popen(
+                list(command),
+                cwd=str(folder),
+                env=environment or settings(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Unavailable(f"cannot run {command[0]}: {error.strerror}") from error
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the second of a group of zombies
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextlib.contextmanager
 def scratch(kind: str) -> Iterator[Path]:
     """A new folder inside the ignored one, gone when the block is left. Raises Unavailable where none can be made.
 

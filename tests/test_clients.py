@@ -1,46 +1,104 @@
 """Who notices: the clients say what the evidence says, and one that fails costs its own row alone."""
 
+import dataclasses
+import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from harness import clients
+from harness.clients import browsers
+from harness.clients.browsers import BROWSERS, Browser
+from harness.clients.libraries import LIBRARIES
+from harness.environment import Unavailable
 
-KEPT = clients.read()
+KEPT = {(witness.client, witness.version): witness for witness in clients.read()}
 
 
 def test_a_client_that_hangs_crashes_or_prints_junk_costs_its_row_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clients, "LIMIT", 1)
+    (tmp_path / "log.txt").write_text("")
     for program, reason in (
         ("import time; time.sleep(60)", "no answer within 1 s"),
         ("raise SystemExit('gone')", "it ended with status 1; gone"),
-        ("print('junk')", "it ended with status 0"),
-        ("print('[' * 10**5)", "it ended with status 0"),
+        ("pass", "it ended with status 0"),
+        ("print('junk')", "Expecting value"),
+        ("print('{}')", "'opened'"),
+        ("print('[' * 10**5)", "maximum recursion depth"),
     ):
         (tmp_path / "program.py").write_text(program)
-        prepared = clients.Prepared("1", [sys.executable, str(tmp_path / "program.py")], {})
-        assert clients.run(prepared, "ws://127.0.0.1:9") == (clients.FAILED, None, reason)
+        dial = partial(clients.run, [sys.executable, str(tmp_path / "program.py")])
+        outcome, subprotocol, said = clients.ask("any", "1", dial, (9, tmp_path / "log.txt"))
+        assert (outcome, subprotocol) == ("failed", None)
+        assert reason in str(said)
 
 
-def test_a_client_that_is_not_there_is_not_tried_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_is_not_there_is_not_tried_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    found = clients.witness(clients.Client("ws", "dial_ws.js"), "ws://127.0.0.1:9", "ws://127.0.0.1:9")
-    assert (found.outcome, found.control, found.reason) == ("not tried", "not tried", "node is not installed")
+    missing = [client for client in clients.CLIENTS if client.name in ("ws", "firefox", "webkitgtk")]
+    found = [clients.witness(client, (9, tmp_path), (9, tmp_path)) for client in missing]
+    assert {(one.outcome, one.control) for one in found} == {("not tried", "not tried")}
+    reasons = ["node and npm are not installed", "firefox is not installed", "Xvfb is not installed"]
+    assert [one.reason for one in found] == reasons
 
 
 def test_the_python_clients_say_what_the_evidence_says() -> None:
-    kept = {(witness.client, witness.version): witness for witness in KEPT}
     with clients.serving("server-headers") as broken, clients.serving("none") as control:
-        for client in clients.CLIENTS:
-            if client.program.endswith(".py"):
-                found = clients.witness(client, broken, control)
-                assert found == kept[found.client, found.version]
+        for client in map(clients.of_library, LIBRARIES):
+            found = clients.witness(client, broken, control)
+            assert found == KEPT[found.client, found.version]
 
 
-def test_the_evidence_holds_at_least_eight_that_were_tried_and_open_the_control() -> None:
-    tried = [witness for witness in KEPT if witness.outcome != clients.NOT_TRIED]
-    assert len(tried) >= 8
+def test_a_client_that_never_got_a_101_has_failed_and_not_refused(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text('"WebSocket /other-1" [accepted]')
+    for client in map(clients.of_library, LIBRARIES):
+        found = clients.witness(client, (9, tmp_path / "log.txt"), (9, tmp_path / "log.txt"))
+        assert (found.outcome, found.control) == ("failed", "failed")
+
+
+@pytest.mark.weekly
+@pytest.mark.parametrize("browser", BROWSERS, ids=lambda browser: browser.name)
+def test_the_browsers_say_what_the_evidence_says(browser: Browser) -> None:
+    try:
+        browser.program()
+    except Unavailable as missing:
+        pytest.skip(str(missing))
+    kept = next(witness for witness in KEPT.values() if witness.client == browser.name)
+    with clients.serving("server-headers") as broken, clients.serving("none") as control:
+        found = clients.witness(clients.of_browser(browser), broken, control)
+    assert found == dataclasses.replace(kept, version=found.version)
+
+
+@pytest.mark.parametrize(
+    ("prints", "told"),
+    [
+        ("it closed;", {"opened": False, "subprotocol": None, "error": ""}),
+        ("failed: its words\nit closed;", {"opened": False, "subprotocol": None, "error": "its words"}),
+        ("it opened with <a>\nit closed;", {"opened": True, "subprotocol": "a", "error": ""}),
+        ("it opened with <a>\na message came\nit closed;", {"opened": True, "subprotocol": "a", "error": None}),
+    ],
+)
+def test_a_browser_tells_how_far_its_page_came(prints: str, told: object, tmp_path: Path) -> None:
+    (tmp_path / "browser").write_text(f"#!/bin/sh\nprintf '{prints}'\nsleep 60 &\nwait\n")
+    (tmp_path / "browser").chmod(0o755)
+    browser = Browser("any", (str(tmp_path / "browser"),), (), r"failed: ([^\n]+)")
+    assert browser.dial("ws://127.0.0.1:9") == told
+
+
+def test_a_browser_that_says_nothing_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browsers, "LIMIT", 0.2)
+    browser = Browser("any", (str(shutil.which("yes")),), (), "(.*)")
+    (tmp_path / "log.txt").write_text('"WebSocket /any-1" [accepted]')
+    outcome, _, reason = clients.ask("any", "1", browser.dial, (9, tmp_path / "log.txt"))
+    assert (outcome, reason) == ("failed", "no answer within 0.2 s")
+
+
+def test_the_evidence_holds_three_browsers_and_more_than_eight_that_open_the_control() -> None:
+    tried = [witness for witness in KEPT.values() if witness.outcome != clients.NOT_TRIED]
+    assert {browser.name for browser in BROWSERS} <= {witness.client for witness in tried}
+    assert len(tried) > 8
     assert {witness.control for witness in tried} == {"opened"}

@@ -2,63 +2,49 @@
 
 import json
 import os
-import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from harness import environment, shelf
+from harness.clients import libraries
+from harness.clients.browsers import BROWSERS, Browser
+from harness.clients.libraries import LIBRARIES, OFFERED, Library
 from harness.environment import FOLDER, ROOT, Unavailable
+from harness.judge import cores
+from harness.model import plain
 from harness.readme import code
+from harness.servers import running
 
 HERE = Path(__file__).resolve().parent
 EVIDENCE = ROOT / "evidence" / "clients.json"
-LIMIT = 20  # seconds for one client; the programs have 10 of their own for the handshake
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-OFFERED = "ocpp2.0.1"
-FAILED, NOT_TRIED = "failed", "not tried"
-
-
-class NotInstalled(Unavailable):
-    """A program that a client runs in is not on this machine."""
+LIMIT = 10  # seconds for a program, which has no limit of its own
+NOT_TRIED = "not tried"
+# Dials a URL, and tells whether it opened, which subprotocol the client believes in, and its words where it gave up.
+Dial = Callable[[str], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Client:
-    """A client library, the program that dials with it, and the version where that is not the program's own pin."""
+    """A client: its name, and what makes it ready: its version, and how it dials. That raises Unavailable."""
 
     name: str
-    program: str
-    version: str = ""
-
-
-CLIENTS = (
-    Client("websockets", "dial_websockets.py", "10.4"),
-    Client("websockets", "dial_websockets.py"),
-    Client("aiohttp", "dial_aiohttp.py"),
-    Client("websocket-client", "dial_websocket_client.py"),
-    Client("httpx-ws", "dial_httpx_ws.py"),
-    Client("picows", "dial_picows.py"),
-    Client("wsproto", "dial_wsproto.py"),
-    Client("ws", "dial_ws.js"),
-    Client("undici", "dial_undici.js"),
-    Client("chromium", "dial_chromium.js"),
-)
+    ready: Callable[[], tuple[str, Dial]]
 
 
 @dataclass(frozen=True)
 class Witness:
-    """What became of one client: `opened`, `refused`, `failed` or `not tried`.
+    """What became of one client: `opened`, `refused` (the server sent its 101), `failed` or `not tried`.
 
     `subprotocol` is the one that the client believes was agreed, `reason` is in its own words, and
     `control` is what became of it where the app does not send the header itself.
@@ -72,124 +58,111 @@ class Witness:
     control: str
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """How to run a client: the command up to the URL, and what it needs in its environment."""
+def of_library(library: Library) -> Client:
+    def ready() -> tuple[str, Dial]:
+        python = shelf.requirements(library.pins)
+        return library.version, partial(run, [str(python), "-I", libraries.__file__, library.name])
 
-    version: str
-    command: list[str]
-    environment: dict[str, str]
+    return Client(library.name, ready)
+
+
+def of_module(name: str) -> Client:
+    def ready() -> tuple[str, Dial]:
+        modules = _node_modules()
+        version = json.loads((modules / name / "package.json").read_text())["version"]
+        command = [shutil.which("node") or "node", str(HERE / "node_client.js"), name]
+        return version, partial(run, command, NODE_PATH=str(modules))
+
+    return Client(name, ready)
+
+
+def of_browser(browser: Browser) -> Client:
+    return Client(browser.name, lambda: (browser.version(), browser.dial))
+
+
+CLIENTS = (*map(of_library, LIBRARIES), *map(of_module, ("ws", "undici")), *map(of_browser, BROWSERS))
 
 
 def survey() -> list[Witness]:
     """Dial the broken server and the control with every client; one that fails costs its row alone.
 
-    Raises Unavailable where the network or the disk kept one away: what there was of it stays.
+    Raises Unavailable where a server does not start.
     """
-    with serving("server-headers") as broken, serving("none") as control, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with serving("server-headers") as broken, serving("none") as control, ThreadPoolExecutor(cores()) as pool:
         found = pool.map(lambda client: witness(client, broken, control), CLIENTS)
         return list(tqdm(found, total=len(CLIENTS), disable=None, leave=False, unit="client"))
 
 
-@contextmanager
-def serving(case: str) -> Iterator[str]:
-    """Serve a case with server.py, the pinned uvicorn and its websockets implementation, and yield the URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, str(ROOT / "server.py"), "--ws", "websockets", "--case", case, "--port", str(port)]
-    null = subprocess.DEVNULL
-    with subprocess.Popen(command, start_new_session=True, stdin=null, stdout=null, stderr=null) as process:
-        try:
-            deadline = time.monotonic() + LIMIT
-            while process.poll() is None and time.monotonic() < deadline:
-                with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-                    break
-                time.sleep(0.01)
-            yield f"ws://127.0.0.1:{port}"
-        finally:
-            process.kill()
+def serving(case: str) -> AbstractContextManager[tuple[int, Path]]:
+    """server.py with a case, on the pinned uvicorn and its websockets implementation."""
+    return running(
+        [sys.executable, str(ROOT / "server.py"), "--ws", "websockets", "--case", case, "--port", "{port}"], ROOT
+    )
 
 
-def witness(client: Client, broken: str, control: str) -> Witness:
+def witness(client: Client, broken: tuple[int, Path], control: tuple[int, Path]) -> Witness:
+    """The row of a client, from the port and the log of each server."""
     try:
-        prepared = prepare(client)
-    except NotInstalled as error:
-        return Witness(client.name, client.version, NOT_TRIED, None, str(error), NOT_TRIED)
-    outcome, subprotocol, reason = run(prepared, broken)
-    return Witness(client.name, prepared.version, outcome, subprotocol, reason, run(prepared, control)[0])
+        version, dial = client.ready()
+    except Unavailable as error:
+        return Witness(client.name, "", NOT_TRIED, None, plain(str(error)), NOT_TRIED)
+    outcome, subprotocol, reason = ask(client.name, version, dial, broken)
+    return Witness(client.name, version, outcome, subprotocol, reason, ask(client.name, version, dial, control)[0])
 
 
-def run(prepared: Prepared, url: str) -> tuple[str, str | None, str | None]:
-    """Outcome, subprotocol and reason of one process; one that hangs or crashes has failed."""
-    variables = {**os.environ, **prepared.environment}
+def ask(name: str, version: str, dial: Dial, server: tuple[int, Path]) -> tuple[str, str | None, str | None]:
+    """Outcome, subprotocol and reason of one handshake.
+
+    A client has refused where the server sent it a 101, by its log, and it gave up before it held the handshake
+    for open.
+    """
+    port, log = server
+    path = f"/{name}-{version}"
+    try:
+        told = dial(f"ws://127.0.0.1:{port}{path}")
+        opened, subprotocol, error = told["opened"], told["subprotocol"] or None, told["error"]
+    except (Unavailable, ValueError, KeyError, TypeError, RecursionError) as failure:
+        return "failed", None, plain(str(failure))
+    if opened and error is None:
+        return "opened", subprotocol, None
+    accepted = f'"WebSocket {path}" [accepted]' in log.read_text(errors="replace")
+    return "refused" if accepted and not opened else "failed", None, plain(str(error)) or None
+
+
+def run(command: Sequence[str], url: str, **variables: str) -> dict[str, Any]:
+    """What a program tells in its last line. Raises Unavailable where it hangs or crashes, ValueError for junk."""
     try:
         done = subprocess.run(
-            [*prepared.command, url],
+            [*command, url],
             capture_output=True,
             text=True,
             timeout=LIMIT,
-            env=variables,
+            env={**os.environ, **variables},
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return FAILED, None, f"no answer within {LIMIT} s"
-    try:
-        said = json.loads(done.stdout.strip().splitlines()[-1])
-        return said["outcome"], said["subprotocol"], said["reason"]
-    except (IndexError, ValueError, KeyError, TypeError, RecursionError):
-        last = done.stderr.strip().splitlines()[-1:]
-        return FAILED, None, "; ".join([f"it ended with status {done.returncode}", *last])
-
-
-def prepare(client: Client) -> Prepared:
-    """Install what the client needs, once. Raises Unavailable with what is missing."""
-    program = HERE / client.program
-    if program.suffix == ".py":
-        requirements = _inline_requirements(program)
-        if client.version:
-            requirements = [f"{client.name}=={client.version}"]
-        python = shelf.requirements(requirements)
-        return Prepared(
-            dict(pin.split("==") for pin in requirements)[client.name], [str(python), "-I", str(program)], {}
-        )
-    if not (node := shutil.which("node")):
-        raise NotInstalled("node is not installed")
-    modules = _node_modules()
-    if client.name == "chromium":
-        browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-        if not browser:
-            raise NotInstalled("Chromium is not installed")
-        printed = subprocess.run([browser, "--version"], capture_output=True, text=True).stdout
-        version = (re.findall(r"\d+(?:\.\d+)+", printed) or ["unknown"])[0]
-        return Prepared(version, [node, str(program)], {"NODE_PATH": str(modules), "CHROMIUM": browser})
-    version = json.loads((modules / client.name / "package.json").read_text())["version"]
-    return Prepared(version, [node, str(program)], {"NODE_PATH": str(modules)})
-
-
-def _inline_requirements(program: Path) -> list[str]:
-    """The pins of the program's PEP 723 metadata."""
-    return re.findall(r'^#.*?"([^"]+==[^"]+)"', program.read_text(), re.MULTILINE)
+        raise Unavailable(f"no answer within {LIMIT} s") from None
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        raise Unavailable("; ".join([f"it ended with status {done.returncode}", *done.stderr.splitlines()[-1:]]))
+    return dict(json.loads(lines[-1]))
 
 
 def _node_modules() -> Path:
-    package = HERE / "package.json"
-    folder = FOLDER / "clients" / f"node-{shelf.digest(package.read_text())}"
-    if folder.is_dir():
-        return folder / "node_modules"
+    """The folder of the Node clients' packages, installed once. Raises Unavailable."""
+    npm, package = shutil.which("npm"), HERE / "package.json"
+    folder = FOLDER / "others" / f"node-{shelf.digest(package.read_text())}"
+    if not npm or not shutil.which("node"):
+        raise Unavailable("node and npm are not installed")
 
     def build(new: Path) -> None:
-        npm = shutil.which("npm")
-        if not npm:
-            raise NotInstalled("npm is not installed")
         new.mkdir()
         shutil.copy(package, new)
         quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-        done = subprocess.run([npm, "install", *quiet], cwd=new, capture_output=True, text=True)
-        if done.returncode:
-            raise Unavailable(f"npm install failed: {' '.join(done.stderr.split())[:200]}")
+        environment.run([npm, "install", *quiet], new, dict(os.environ))
 
-    environment.finish(folder, build)
+    if not folder.is_dir():
+        environment.finish(folder, build)
     return folder / "node_modules"
 
 

@@ -2,12 +2,9 @@
 
 import contextlib
 import json
-import os
 import platform
 import re
-import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -133,7 +130,7 @@ def ask(server: Server) -> list[Row]:
 def answer(server: Server, case: str) -> tuple[str, tuple[str, ...], str, str]:
     """Status line, lines sent, scope and log of one case; a status that tells why where there was none."""
     try:
-        with serving(server) as (port, log):
+        with running([str(shelf.requirements(server.pins)), "-m", *server.command], SERVED) as (port, log):
             status, sent, scope = shake_hands(port, case, OFFERS[case])
             time.sleep(0.2)  # for what it logs of that
             return status, tuple(sent), scope, last_error(log)
@@ -152,36 +149,25 @@ def configured(server: Server) -> str:
 
 
 @contextmanager
-def serving(server: Server) -> Iterator[tuple[int, Path]]:
-    """Run a server on a free port of 127.0.0.1; yield the port and the file of its log. Raises Unavailable."""
-    python = shelf.requirements(server.pins)
+def running(command: Sequence[str], folder: Path) -> Iterator[tuple[int, Path]]:
+    """Run a server in a folder, on a free port of 127.0.0.1 that stands for {port}; yield the port and its log's file.
+
+    Raises Unavailable where it does not start.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     with environment.scratch("server") as aside:
         log = aside / "log.txt"
-        command = [str(python), "-m", *(part.format(port=port) for part in server.command)]
-        with log.open("wb") as output, subprocess.Popen(
-            command,
-            cwd=SERVED,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environment.settings(),
-            start_new_session=True,
-        ) as process:
-            try:
-                deadline = time.monotonic() + LIMIT
-                while True:
-                    if process.poll() is not None or time.monotonic() > deadline:
-                        raise Unavailable(f"{server.name} did not start: {last_error(log) or process.returncode}")
-                    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-                        break
-                    time.sleep(0.02)
-                yield port, log
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+        with environment.started([part.format(port=port) for part in command], folder, log) as process:
+            deadline = time.monotonic() + LIMIT
+            while True:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise Unavailable(f"it did not start: {last_error(log) or f'status {process.returncode}'}")
+                with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.02)
+            yield port, log
 
 
 def shake_hands(port: int, case: str, offer: str) -> tuple[str, list[str], str]:
