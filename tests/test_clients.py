@@ -10,9 +10,8 @@ import pytest
 
 from harness import clients
 from harness.clients import browsers
-from harness.clients.browsers import BROWSERS, Browser
+from harness.clients.browsers import BROWSERS, Browser, NotInstalled
 from harness.clients.libraries import LIBRARIES
-from harness.environment import Unavailable
 
 KEPT = {(witness.client, witness.version): witness for witness in clients.read()}
 
@@ -65,7 +64,7 @@ def test_a_client_that_never_got_a_101_has_failed_and_not_refused(tmp_path: Path
 def test_the_browsers_say_what_the_evidence_says(browser: Browser) -> None:
     try:
         browser.program()
-    except Unavailable as missing:
+    except NotInstalled as missing:
         pytest.skip(str(missing))
     kept = next(witness for witness in KEPT.values() if witness.client == browser.name)
     with clients.serving("server-headers") as broken, clients.serving("none") as control:
@@ -91,7 +90,7 @@ def test_a_browser_tells_how_far_its_page_came(prints: str, told: object, tmp_pa
 
 def test_a_browser_that_says_nothing_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browsers, "LIMIT", 0.2)
-    browser = Browser("any", (str(shutil.which("yes")),), (), "(.*)")
+    browser = Browser("any", (str(shutil.which("tail")),), ("-f", "/dev/null"), "(.*)")
     (tmp_path / "log.txt").write_text('"WebSocket /any-1" [accepted]')
     outcome, _, reason = clients.ask("any", "1", browser.dial, (9, tmp_path / "log.txt"))
     assert (outcome, reason) == ("failed", "no answer within 0.2 s")

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from harness import environment, shelf
 from harness.clients import libraries
-from harness.clients.browsers import BROWSERS, Browser
+from harness.clients.browsers import BROWSERS, Browser, NotInstalled
 from harness.clients.libraries import LIBRARIES, OFFERED, Library
 from harness.environment import FOLDER, ROOT, Unavailable
 from harness.judge import cores
@@ -36,7 +36,10 @@ Dial = Callable[[str], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Client:
-    """A client: its name, and what makes it ready: its version, and how it dials. That raises Unavailable."""
+    """A client: its name, and what makes it ready: its version, and how it dials.
+
+    That raises NotInstalled, or Unavailable where the network or the disk keeps it away.
+    """
 
     name: str
     ready: Callable[[], tuple[str, Dial]]
@@ -86,7 +89,7 @@ CLIENTS = (*map(of_library, LIBRARIES), *map(of_module, ("ws", "undici")), *map(
 def survey() -> list[Witness]:
     """Dial the broken server and the control with every client; one that fails costs its row alone.
 
-    Raises Unavailable where a server does not start.
+    Raises Unavailable where the network or the disk kept one away, or a server does not start.
     """
     with serving("server-headers") as broken, serving("none") as control, ThreadPoolExecutor(cores()) as pool:
         found = pool.map(lambda client: witness(client, broken, control), CLIENTS)
@@ -104,7 +107,7 @@ def witness(client: Client, broken: tuple[int, Path], control: tuple[int, Path])
     """The row of a client, from the port and the log of each server."""
     try:
         version, dial = client.ready()
-    except Unavailable as error:
+    except NotInstalled as error:
         return Witness(client.name, "", NOT_TRIED, None, plain(str(error)), NOT_TRIED)
     outcome, subprotocol, reason = ask(client.name, version, dial, broken)
     return Witness(client.name, version, outcome, subprotocol, reason, ask(client.name, version, dial, control)[0])
@@ -149,11 +152,11 @@ def run(command: Sequence[str], url: str, **variables: str) -> dict[str, Any]:
 
 
 def _node_modules() -> Path:
-    """The folder of the Node clients' packages, installed once. Raises Unavailable."""
+    """The folder of the Node clients' packages, installed once. Raises NotInstalled, Unavailable."""
     npm, package = shutil.which("npm"), HERE / "package.json"
     folder = FOLDER / "others" / f"node-{shelf.digest(package.read_text())}"
     if not npm or not shutil.which("node"):
-        raise Unavailable("node and npm are not installed")
+        raise NotInstalled("node and npm are not installed")
 
     def build(new: Path) -> None:
         new.mkdir()

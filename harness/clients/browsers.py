@@ -34,6 +34,10 @@ FIREFOX: dict[str, str | int] = {
 }
 
 
+class NotInstalled(Unavailable):
+    """A program that a client runs in is not on this machine."""
+
+
 @dataclass(frozen=True)
 class Browser:
     """A browser: what its program may be called, how it is started in a folder of its own, and its words on a refusal.
@@ -50,14 +54,14 @@ class Browser:
     screen: bool = False
 
     def program(self) -> str:
-        """Where it is. Raises Unavailable where it, or the screen that it needs, is not installed."""
+        """Where it is. Raises NotInstalled where it, or the screen that it needs, is not."""
         if self.screen and not shutil.which("Xvfb"):
-            raise Unavailable("Xvfb is not installed")
+            raise NotInstalled("Xvfb is not installed")
         for name in self.programs:
             for found in [shutil.which(name), *map(str, Path("/").glob(name[1:]) if name[0] == "/" else [])]:
                 if found:
                     return found
-        raise Unavailable(f"{self.name} is not installed")
+        raise NotInstalled(f"{self.name} is not installed")
 
     def dial(self, url: str) -> dict[str, str | bool | None]:
         """What came of one handshake, as the programs of the other clients tell it. Raises Unavailable."""
@@ -72,9 +76,11 @@ class Browser:
         return {"opened": bool(opened), "subprotocol": opened[1] if opened else None, "error": error}
 
     def version(self) -> str:
-        """The version that it says it has. Raises Unavailable where it says none."""
-        with environment.scratch("browser") as folder:
+        """The version that it says it has, or nothing. Raises NotInstalled where it is not there."""
+        self.program()
+        with environment.scratch("browser") as folder, contextlib.suppress(Unavailable):
             return str(re.findall(VERSION, self._run(folder, ["--version"], VERSION))[0])
+        return ""
 
     def _run(self, folder: Path, arguments: list[str], until: str) -> str:
         """What it leaves in the folder once that matches a pattern. Raises Unavailable where it never does."""
