@@ -162,6 +162,7 @@ class Judge:
         self._stack = ExitStack()
         self._forks: Forks | None = None
         self._aside = Path()
+        self._specimen = specimen()
 
     def __enter__(self) -> "Judge":
         if self._subject.command or self._subject.patch:
@@ -262,7 +263,7 @@ class Judge:
 
     def _key(self, version: str, cell: Cell) -> str:
         setting = self.setting
-        parts = [version, *cell, *setting.pins, setting.interpreter.path, setting.interpreter.version, specimen()]
+        parts = [version, *cell, *setting.pins, setting.interpreter.path, setting.interpreter.version, self._specimen]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

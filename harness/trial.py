@@ -94,6 +94,17 @@ class Inconclusive(Exception):
         self.cause = cause
 
 
+class Lines(logging.Logger):
+    """A logger that adds the text of what it is told to a list; making records of it would take longer than to dial."""
+
+    def __init__(self, said: List[str]) -> None:
+        super().__init__("handshake", logging.DEBUG)
+        self._said = said
+
+    def _log(self, level: int, msg: object, args: Any, *_: Any, **__: Any) -> None:
+        self._said.append(str(msg) % args)
+
+
 def preload() -> None:
     """Import what every folder needs beside uvicorn. What the pins do not bring, a trial says itself that it misses."""
     sys.pycache_prefix, nowhere = BYTECODE, sys.pycache_prefix
@@ -227,7 +238,7 @@ def judge(uvicorn: Any, job: Job, cell: Cell, app: Any) -> Tuple[Trial, Observat
     """Serve one case, or the app, with one implementation, dial it once, say what happened. Raises nothing."""
     trial, seen = Trial(uvicorn.__version__, *cell), Observation()
     failure: Optional[BaseException] = None
-    with logged("uvicorn", "websockets.server") as errors, logged("handshake", level=logging.DEBUG) as lines:
+    with logged("uvicorn", "websockets.server") as errors:
         try:
             asyncio.run(shake_hands(uvicorn, job, app, trial, seen, errors))
             trial.verdict = Verdict.open
@@ -238,8 +249,7 @@ def judge(uvicorn: Any, job: Job, cell: Cell, app: Any) -> Tuple[Trial, Observat
             if trial.verdict is Verdict.inconclusive:
                 trial.cause = Cause.NO_ANSWER if of_the_machine(error) else Cause.OTHER_ANSWER
             failure = error
-    said = (plain(record.getMessage()) for record in lines.buffer)
-    seen.lines = [line for line in said if re.match(r"> GET |< HTTP/|[<>] [^ :]+: ", line)]
+    seen.lines = [plain(line) for line in seen.lines if re.match(r"> GET |< HTTP/|[<>] [^ :]+: ", line)]
     trial.sent = [value for name, value in map(received_header, seen.lines) if name == HEADER]
     if failure and job.observed:
         seen.traceback = "".join(traceback.format_exception(type(failure), failure, failure.__traceback__)).rstrip()
@@ -276,19 +286,18 @@ async def shake_hands(uvicorn: Any, job: Job, app: Any, trial: Trial, seen: Obse
     config.app = watched(config.app, config.headers, running, trial, seen if job.observed else None)
     async with serving(running) as url:
         try:
-            await client.dial(url + path, offer, wait=not job.app, logger=logging.getLogger("handshake"))
+            await client.dial(url + path, offer, wait=not job.app, logger=Lines(seen.lines))
         finally:
             logging.getLogger("uvicorn").removeHandler(errors)  # what it logs when it is stopped explains nothing
 
 
 @contextlib.contextmanager
-def logged(*names: str, level: int = logging.ERROR) -> Iterator[Any]:
-    """A handler with what these loggers say inside the block, in its `buffer`, and kept off stderr."""
+def logged(*names: str) -> Iterator[Any]:
+    """A handler with the errors that these loggers tell inside the block, in its `buffer`, and kept off stderr."""
     handler = logging.handlers.BufferingHandler(sys.maxsize)
-    handler.setLevel(level)
+    handler.setLevel(logging.ERROR)
     for name in names:
         logging.getLogger(name).addHandler(handler)
-    logging.getLogger("handshake").setLevel(logging.DEBUG)
     try:
         yield handler
     finally:
@@ -334,9 +343,9 @@ def outside(source: Path, known: Dict[str, str]) -> str:
 
     `known` holds the modules that did, with their files as seen from the folder, and gets the new ones.
     """
-    for name, module in list(sys.modules.items()):
-        if name.split(".")[0] == "uvicorn" and name not in known:
-            file = Path(getattr(module, "__file__", None) or "nowhere").resolve()
+    for name in [name for name in sys.modules if name.startswith("uvicorn") and name not in known]:
+        if name.split(".")[0] == "uvicorn":
+            file = Path(getattr(sys.modules[name], "__file__", None) or "nowhere").resolve()
             if file.suffix != ".py" or source not in file.parents:
                 return file.name
             known[name] = file.relative_to(source).as_posix()
