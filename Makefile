@@ -73,20 +73,20 @@ upstream: .environments/harness/ready ## prove the proposal for uvicorn in upstr
 lesson: .environments/harness/ready ## twenty minutes in five steps: predict, run, see; then judge a bisect yourself
 	$(check)@$(HARNESS) $@ $(OPTIONS)
 
-readme: .environments/harness/ready ## write the README's generated parts and the picture again
+readme: .environments/harness/tools ## write the README's generated parts and the picture again
 	$(check)@$(HARNESS) picture
 	@.environments/harness/bin/python -m cogapp -I . -r README.md
 
-test: .environments/harness/ready ## run the linters, the type checker and the tests (Python 3.10 or later)
+test: .environments/harness/tools ## run the linters, the type checker and the tests (Python 3.10 or later)
 	$(check)@.environments/harness/bin/python -m ruff format --check .
 	@.environments/harness/bin/python -m ruff check .
 	@.environments/harness/bin/python -m mypy
 	@.environments/harness/bin/python -m pytest -n auto -m 'not fault and not weekly'
 
-test-all: .environments/harness/ready ## the tests, with those that take minutes: every Python here, the whole proof
+test-all: .environments/harness/tools ## the tests, with those that take minutes: every Python here, the whole proof
 	$(check)@.environments/harness/bin/python -m pytest -n auto -m 'not fault'
 
-test-faults: .environments/harness/ready ## put in every fault, and count what they do (some minutes)
+test-faults: .environments/harness/tools ## put in every fault, and count what they do (some minutes)
 	$(check)@FAULTS=1 .environments/harness/bin/python -m pytest -q tests/faults
 
 clean: ## remove the environments
@@ -95,3 +95,7 @@ clean: ## remove the environments
 # One rule for all: whole or absent, with uv where it is on PATH, else with venv and pip.
 .environments/%/ready: requirements-%.txt requirements-broken.txt
 	@$(PYTHON) harness/environment.py $< $(@D)
+
+# What the tests and the README need on top.
+.environments/harness/tools: tests/requirements.txt .environments/harness/ready
+	@.environments/harness/bin/python harness/environment.py $< $(@D)

@@ -41,14 +41,12 @@ class Server(uvicorn.Server):
 
 
 if __name__ == "__main__":
-    usage = "server.py [--host HOST] [--port PORT] [--ws WS] [--case CASE]"
-    parser = argparse.ArgumentParser(usage, argparse.SUPPRESS, __doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser = argparse.ArgumentParser("server.py [--port PORT] [--ws WS] [--case CASE]", argparse.SUPPRESS, __doc__)
     parser.add_argument("--port", default=9000, type=int, help="port to listen on (%(default)s)")
     parser.add_argument("--ws", default="auto", choices=uvicorn.config.WS_PROTOCOLS, help="implementation (auto)")
     parser.add_argument("--case", default="server-headers", choices=CASES, help="who sends what (%(default)s)")
     options = parser.parse_args()
-    config = make_config(options.case, options.ws, host=options.host, port=options.port)
+    config = make_config(options.case, options.ws, port=options.port)
     try:
         config.load()
     except ImportError as error:

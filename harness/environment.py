@@ -207,17 +207,21 @@ def read_json(file: Path) -> Any:
 
 def install(new: Path, requirements: Sequence[str], python: str, uv: Optional[str], *options: str) -> None:
     """Make `new` an environment of this interpreter with these requirements. Raises Unavailable."""
-    aside = new.parent
     if uv:
-        run([uv, "venv", "--quiet", "--no-project", "--python", python, str(new)], aside)
-        command = [uv, "pip", "install", "--quiet", "--python", str(new), "--link-mode", "copy", "--compile-bytecode"]
-        try:  # what is cached needs no question to the index, which takes most of the time
-            run([*command, "--offline", *options, *requirements], aside)
-        except Unavailable:
-            run([*command, *options, *requirements], aside)
+        run([uv, "venv", "--quiet", "--no-project", "--python", python, str(new)], new.parent)
+        fill(new, requirements, new.parent, uv, *options)
     else:
-        run([python, "-m", "venv", str(new)], aside)
+        run([python, "-m", "venv", str(new)], new.parent)
         pip = [str(new / "bin" / "python"), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        run([*pip, *options, *requirements], new.parent)
+
+
+def fill(environment: Path, requirements: Sequence[str], aside: Path, uv: str, *options: str) -> None:
+    """Install requirements into an environment that is there, with uv, from the folder `aside`. Raises Unavailable."""
+    pip = [uv, "pip", "install", "--quiet", "--python", str(environment), "--link-mode", "copy", "--compile-bytecode"]
+    try:  # what is cached needs no question to the index, which takes most of the time
+        run([*pip, "--offline", *options, *requirements], aside)
+    except Unavailable:
         run([*pip, *options, *requirements], aside)
 
 
@@ -299,30 +303,42 @@ def _configuration() -> Path:
 
 
 def main(requirements: Path, folder: Path) -> int:
-    """Build what make asks for, unless it is there. Returns 0, or 1 with one line that says why not."""
-    pins, ready = pins_of(requirements), folder / "ready"
-    harness = requirements.name == "requirements-harness.txt"
+    """Build what make asks for, unless it is there. Returns 0, or 1 with one line that says why not.
+
+    Those of the tests come on top of an environment that is there, the others make one.
+    """
+    pins, on_top = pins_of(requirements), requirements.parent.name == "tests"
+    name, mark = requirements.name, folder / ("tools" if on_top else "ready")
+    name = f"tests/{name}" if on_top else name
+    harness = name == "requirements-harness.txt"
     if harness and sys.version_info < (3, 10):
         print("The harness needs Python 3.10 or later: try make PYTHON=python3.12", file=sys.stderr)
         return 1
-    made_of = "\n".join([sys.version, *pins])
+    made_of, wanted = "\n".join([sys.version, *pins]), ["-r", str(requirements.resolve())]
 
     def build(new: Path) -> None:
-        print(f"Building an environment from {requirements.name} (once)", file=sys.stderr, flush=True)
-        install(new, ["-r", str(requirements.resolve())], sys.executable, shutil.which("uv"))
+        install(new, wanted, sys.executable, shutil.which("uv"))
         check(packages(new), pins)
         if harness:  # found from every current folder, and with PYTHONSAFEPATH
             (packages(new) / "harness.pth").write_text(f"{ROOT}\n")
-        (new / "ready").write_text(made_of)
+        (new / mark.name).write_text(made_of)
 
     try:
         with locked(requirements):  # of several makes at once, one builds
-            if not ready.is_file() or ready.read_text() != made_of:
-                if folder.exists():
-                    discard(folder)
-                finish(folder, build)
+            if mark.is_file() and mark.read_text() == made_of:
+                return 0
+            print(f"Building an environment from {name} (once)", file=sys.stderr, flush=True)
+            if on_top:
+                with scratch("adding") as aside:
+                    fill(folder.resolve(), wanted, aside, str(folder.resolve() / "bin" / "uv"))
+                check(packages(folder), pins)
+                mark.write_text(made_of)
+                return 0
+            if folder.exists():
+                discard(folder)
+            finish(folder, build)
     except (OSError, Unavailable) as error:
-        print(f"Could not install {requirements.name}, check the network and the index: {error}", file=sys.stderr)
+        print(f"Could not install {name}, check the network and the index: {error}", file=sys.stderr)
         return 1
     return 0
 
