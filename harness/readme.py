@@ -20,24 +20,38 @@ FAULTS = {
     "left": "processes or files left",
     "tracebacks": "tracebacks",
 }
-SENDERS = {
-    "server-headers": "as reported, the app's configuration sends the header too, in `uvicorn.Config(headers=)`",
-    "accept-headers": "the app sends the header too, in the `headers` of `websocket.accept`",
-    "unsplit-offer": "a client offers `a, b` in one line, uvicorn hands the app `['a, b']`, and the app echoes it",
+MATTER = r"^uvicorn |(?i:^[<>] sec-websocket-protocol)|^websockets[.]exceptions|^verdict"
+# The ways to the failure: what happens in each, and the one thing to change.
+WAYS = {
+    "server-headers": (
+        "as reported, the header is in `uvicorn.Config(headers=)` too",
+        "Change one thing: take it out there.",
+    ),
+    "accept-headers": (
+        "the header is in the `headers` of `websocket.accept` too",
+        "Change one thing: take it out there.",
+    ),
+    "unsplit-offer": (
+        "no app sends it, but a client offers `a, b` in one line, uvicorn makes one name of it, and the app echoes it",
+        "Change one thing: upgrade.",
+    ),
 }
 
 
 def summary(evidence: Evidence) -> str:
-    """A bullet for each way to the failure, who sends the header and in which releases, and one for `header-alone`."""
-    bullets = [f"- `{case}`: {who}. Rejected {_life(evidence, case)}." for case, who in SENDERS.items()]
-    found = [one for one in changes(evidence) if one.case == "header-alone" and one.after.verdict is Verdict.open]
-    bullets += [
-        "- `header-alone`, the other way round: the configuration sends the header, and the app accepts without"
-        f" `subprotocol=`. Up to {fix.before.uvicorn} nothing is agreed, from {_source(fix)} on what the header says."
-        " For such an app, and for no other, upgrading to that release is the fix."
-        for fix in found[:1]
-    ]
-    return "\n".join(bullets)
+    """A bullet for each way to the failure: who sends the header, in which releases it fails, and what to change."""
+    return "\n".join(
+        f"- `{case}`: {what}. Fails {_life(evidence, case)}. {change}" for case, (what, change) in WAYS.items()
+    )
+
+
+def fix_alone(evidence: Evidence) -> str:
+    """The sentence on the app for which one of those changes is a fix."""
+    fix = next(one for one in changes(evidence) if one.case == "header-alone" and one.after.verdict is Verdict.open)
+    return (
+        f"Up to {fix.before.uvicorn} such an app agrees on nothing; since {_source(fix)}, on what the header says."
+        f" For it, and for no other, upgrading to {fix.after.uvicorn} is the fix."
+    )
 
 
 def _life(evidence: Evidence, case: str) -> str:
@@ -55,7 +69,7 @@ def _life(evidence: Evidence, case: str) -> str:
     else:
         since = " and ".join(f"in `{name}` since {_source(change)}" for name, change in begun.items()) or "nowhere"
     if not mended:
-        return f"{since}, never mended" if begun else since
+        return f"{since}, not mended up to {evidence.newest}, the newest release" if begun else since
     return f"{since}, mended in {' and '.join(mended)}" + (f", but not for {', '.join(still)}" if still else "")
 
 
@@ -145,10 +159,22 @@ def typed(command: str, keep: str = "") -> str:
     return "\n".join(["```console", f"$ {command}", *shown, "```"])
 
 
+def lines_of(*commands: str) -> str:
+    """What matters of commands that judge one uvicorn: versions, the header's lines, the exception, the verdict."""
+    return "\n\n".join(typed(command, keep=MATTER) for command in commands)
+
+
+def transcript(command: str, name: str) -> str:
+    """A command with what it printed when it was last run, from evidence/, as a Markdown block."""
+    text = (ROOT / "evidence" / name).read_text(encoding="utf-8")
+    return "\n".join(["```console", f"$ {command}", *elide(text).splitlines(), "```"])
+
+
 def elide(text: str) -> str:
     """The text without what differs from run to run or between machines: keys, ports, dates, paths, Pythons."""
     text = text.replace(str(ROOT), "/path/to/uvicorn-1778")
     text = re.sub(r"(?i)(sec-websocket-(?:key|accept)(?:: |', b'))[\w+/=]+", r"\1...", text)
     text = re.sub(r"(?i)^(< date: ).*", r"\1...", text, flags=re.MULTILINE)
     text = re.sub(r"(127\.0\.0\.1(?:', |:))\d+", r"\1PORT", text)
+    text = re.sub(r"(\.environments/bases)/[\w.-]+", r"\1/...", text)
     return re.sub(r"Python(/| )3\.\d+(?:\.\d+)?", r"Python\g<1>3.x", text)

@@ -88,7 +88,7 @@ def sentence(file: Path = EVIDENCE) -> str:
     held = [name for name, verdicts in evidence["pythons"].items() if verdicts == PROMISES]
     others = [name for name in evidence["pythons"] if name not in held]
     where = f"{evidence['platform']}, {evidence['measured'][:10]}"
-    text = f"Both requirements files, with plain venv and pip, did so on Python {', '.join(held)} ({where})"
+    text = f"Installed with plain venv and pip, both files gave these verdicts on Python {', '.join(held)} ({where})"
     return f"{text}, and not on {', '.join(others)}." if others else f"{text}."
 
 

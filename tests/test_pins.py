@@ -39,7 +39,7 @@ def test_the_sentence_names_the_pythons_where_it_holds_and_the_others(tmp_path: 
     file, verdicts = tmp_path / "pythons.json", {"3.8.18": pins.PROMISES, "3.13.0": pins.PROMISES}
     evidence = {"measured": "2026-11-23T18:00:00Z", "platform": "Linux x86_64", "pythons": verdicts}
     file.write_text(json.dumps(evidence))
-    assert pins.sentence(file).endswith("did so on Python 3.8.18, 3.13.0 (Linux x86_64, 2026-11-23).")
+    assert pins.sentence(file).endswith("gave these verdicts on Python 3.8.18, 3.13.0 (Linux x86_64, 2026-11-23).")
     verdicts["3.16.0a2"] = {"broken": "inconclusive", "fixed": "inconclusive"}
     file.write_text(json.dumps(evidence))
     assert pins.sentence(file).endswith("(Linux x86_64, 2026-11-23), and not on 3.16.0a2.")

@@ -30,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 EVIDENCE = ROOT / "evidence" / "clients.json"
 LIMIT = 10  # seconds for a program, which has no limit of its own
 NOT_TRIED = "not tried"
+CONTROL = "Without the header (the control) all of them open."
 # Dials a URL, and tells whether it opened, which subprotocol the client believes in, and its words where it gave up.
 Dial = Callable[[str], dict[str, Any]]
 
@@ -186,13 +187,30 @@ def read(file: Path = EVIDENCE) -> list[Witness]:
     return [Witness(**row) for row in json.loads(file.read_text())["clients"]]
 
 
+def summary(witnesses: Sequence[Witness]) -> str:
+    """How many clients refuse, what the others believe in, and what became of the control, in sentences."""
+    tried = [row for row in witnesses if row.outcome != NOT_TRIED]
+    refused = [row for row in tried if row.outcome == "refused"]
+    lines = [f"Of {len(tried)} clients {len(refused)} refuse the connection: {', '.join(map(named, refused))}."]
+    for believed in dict.fromkeys(row.subprotocol for row in tried if row.outcome == "opened"):
+        others = [row for row in tried if (row.outcome, row.subprotocol) == ("opened", believed)]
+        lines.append(f"With {' and '.join(map(named, others))} it opens, and {wrong(others[0])}.")
+    lines += [f"{named(row)} failed for another reason." for row in tried if row.outcome == "failed"]
+    other = [named(row) for row in tried if row.control != "opened"]
+    lines.append(f"Without the header (the control) all open, but {', '.join(other)}." if other else CONTROL)
+    return " ".join(lines)
+
+
+def named(row: Witness) -> str:
+    return f"{row.client} {row.version}"
+
+
 def table(witnesses: Sequence[Witness]) -> str:
     """The witnesses as a Markdown table."""
-    lines = ["| client | outcome | what goes wrong | in its own words | control |", "|---|---|---|---|---|"]
+    lines = ["| client | outcome | what goes wrong | in its own words | without the header |", "|---" * 5 + "|"]
     for row in witnesses:
         said = code(row.reason or "") or ("says nothing more" if row.outcome == "refused" else "")
-        cells = [f"{row.client} {row.version}".strip(), row.outcome, wrong(row), said, row.control]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join([named(row), row.outcome, wrong(row), said, row.control])} |")
     return "\n".join(lines)
 
 
@@ -201,5 +219,6 @@ def wrong(row: Witness) -> str:
     if row.outcome != "opened":
         return {"refused": "no connection"}.get(row.outcome, "")
     if row.subprotocol == OFFERED:
-        return f"believes in {code(OFFERED)}: works, and nobody learns that others fail"
-    return f"believes in {code(row.subprotocol or 'none')}, which nobody offered: an app that compares finds no match"
+        return f"the app believes in {code(OFFERED)}: it works, and nobody learns that other clients fail"
+    believed = code(row.subprotocol or "nothing")
+    return f"the app believes in {believed}, which nobody offered: where it compares, it finds no match"

@@ -218,6 +218,22 @@ def read(file: Path = EVIDENCE) -> list[Row]:
     return [Row(**{**row, "sent": tuple(row["sent"])}) for row in data["rows"]]
 
 
+def summary(rows: Sequence[Row]) -> str:
+    """The sentence on what each server makes of an app that names the subprotocol twice, in `accept-headers`."""
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        if row.case == "accept-headers":
+            lines = {0: "no line goes out", 1: "one line goes out"}.get(len(row.sent), "both lines go out")
+            kind = lines if row.status.startswith("HTTP/1.1 101") else "the connection is refused"
+            said.setdefault(kind + (" and the log says why" if row.logged else ""), []).append(named(row))
+    told = (f"behind {' and '.join(names)} {kind}" for kind, names in said.items())
+    return f"The app of `accept-headers` on the ASGI servers: {'; '.join(told)}."
+
+
+def named(row: Row) -> str:
+    return f"{row.server} {row.version}"
+
+
 def table(rows: Sequence[Row]) -> str:
     """What each server sends in each case, as a Markdown table."""
     lines = [f"| server | option for headers of every response | {' | '.join(f'`{case}`' for case in OFFERS)} |"]
