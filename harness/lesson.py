@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness import index, releases, shelf
@@ -70,11 +70,18 @@ def teach() -> None:
         print(f"\nStep {number} of {len(STEPS)}. {step.question}\n", flush=True)
         pause("Make your prediction, then press Enter to run it.")
         print(f"$ {' '.join(step.command)}", flush=True)
-        subprocess.run(step.command, cwd=ROOT, stdin=subprocess.DEVNULL)
+        run(step.command)
         print(f"\nWhy: {step.why}", flush=True)
         pause("Press Enter to go on.")
     print("\nNow be the judge of a bisect. For each release you see the response: say good, bad or skip; back undoes.")
     judge_yourself()
+
+
+def run(command: Sequence[str]) -> None:
+    """Run a make command, and print what it prints but for what make itself says of its status and its folder."""
+    quiet = [*command, "--silent", "--no-print-directory"]
+    done = subprocess.run(quiet, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    print("".join(line for line in done.stderr.splitlines(True) if not line.startswith("make")), end="", flush=True)
 
 
 def judge_yourself() -> None:

@@ -21,6 +21,8 @@ def test_without_a_terminal_it_runs_through_without_a_pause() -> None:
     for part in ("verdict: rejected - Inv", "verdict: open", "first fixed: 0.20.0", "client.py lands at 0.19.0 good"):
         assert part in done.stdout
     assert done.stdout.endswith(" The same.\n")
+    assert "make: " not in done.stdout + done.stderr
+    assert "make[1]" not in done.stdout + done.stderr
 
 
 def test_the_learner_may_go_back_and_is_told_where_it_leads() -> None:
