@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from harness import environment
-from harness.evidence import EVIDENCE, NEWEST, PINNED, ROWS, Change, Evidence, Range, changes, leading, ranges
+from harness.evidence import EVIDENCE, NEWEST, PINNED, ROWS, SANSIO, Change, Evidence, Range, changes, leading, ranges
 from harness.model import CASES, Cause, Verdict
 
 PICTURE = EVIDENCE.with_name("survey.svg")
@@ -93,7 +93,7 @@ def picture(evidence: Evidence) -> str:
 
 
 def _title(axis: Axis) -> str:
-    return f"Does the handshake open? Every uvicorn release from {axis.releases[0]} to {axis.releases[-1]}"
+    return f"Does the handshake open with an offered subprotocol? uvicorn {axis.releases[0]} to {axis.releases[-1]}"
 
 
 def _legend() -> list[str]:
@@ -171,7 +171,7 @@ def _absent(evidence: Evidence, axis: Axis, rows_top: int) -> list[str]:
         first, *_ = ranges(evidence.row(name, next(iter(CASES)))[axis.hidden :])
         if first.first.cause is Cause.NO_IMPLEMENTATION:
             x, y = axis.x(first.last.uvicorn) + axis.step - 8, rows_top + ROW * number + 11
-            words.append(_text(x, y, f"no {name} up to {first.last.uvicorn}", "small", "end"))
+            words.append(_text(x, y, f"no {name} up to {first.last.uvicorn} (#{SANSIO.number})", "small", "end"))
     return words
 
 
@@ -186,7 +186,7 @@ def _years(axis: Axis, bottom: int) -> list[str]:
         if width > 20:
             marks.append(_text(x + width / 2, bottom + 15, year, "small", "middle"))
     named = _text(
-        RIGHT, bottom + 32, "one step a release, in order; a year is as wide as its releases are many", "small", "end"
+        RIGHT, bottom + 32, "one step a release: the width of a year is its number of releases", "small", "end"
     )
     return [*marks, f'<path class="axis" d="M{LEFT} {bottom} H{RIGHT}"/>', named]
 

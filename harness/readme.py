@@ -32,7 +32,7 @@ WAYS = {
         "Change one thing: take it out there.",
     ),
     "unsplit-offer": (
-        "no app sends it, but a client offers `a, b` in one line, uvicorn makes one name of it, and the app echoes it",
+        "the client offers `a, b` in one line, uvicorn hands it to the app as one name, and the app echoes both",
         "Change one thing: upgrade.",
     ),
 }
@@ -50,7 +50,7 @@ def fix_alone(evidence: Evidence) -> str:
     fix = next(one for one in changes(evidence) if one.case == "header-alone" and one.after.verdict is Verdict.open)
     return (
         f"Up to {fix.before.uvicorn} such an app agrees on nothing; since {_source(fix)}, on what the header says."
-        f" For it, and for no other, upgrading to {fix.after.uvicorn} is the fix."
+        f" For it, upgrading to {fix.after.uvicorn} is the fix."
     )
 
 
@@ -65,11 +65,12 @@ def _life(evidence: Evidence, case: str) -> str:
     mended = dict.fromkeys(_source(change) for change in found if change.after.verdict is Verdict.open)
     if begun.keys() == set(ROWS):
         first = min(begun.values(), key=lambda change: list(evidence.releases).index(change.after.uvicorn))
-        since = f"in every implementation since {_source(first)}"
+        late = (f"`{name}` since it came, in {change.after.uvicorn}" for name, change in begun.items() if change.came)
+        since = f"in every implementation since {_source(first)} ({', '.join(late)})"
     else:
         since = " and ".join(f"in `{name}` since {_source(change)}" for name, change in begun.items()) or "nowhere"
     if not mended:
-        return f"{since}, not mended up to {evidence.newest}, the newest release" if begun else since
+        return f"{since}; not mended up to {evidence.newest}, the newest release" if begun else since
     return f"{since}, mended in {' and '.join(mended)}" + (f", but not for {', '.join(still)}" if still else "")
 
 
@@ -146,7 +147,8 @@ def reliability() -> str:
     if not counted:
         return ""
     said = {name: f"{counted[name]} {words}" for name, words in FAULTS.items()}
-    return f"`make test-faults` ({counted['measured'][:10]}) put in {said.pop('faults')}, {', '.join(said.values())}."
+    injected = f"`make test-faults` (six minutes, last on {counted['measured'][:10]}) injected {said.pop('faults')}"
+    return f"{injected}: uvicorns that misbehave, damaged files, signals, full disks. {', '.join(said.values())}."
 
 
 def typed(command: str, keep: str = "") -> str:

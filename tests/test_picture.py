@@ -98,6 +98,7 @@ def test_the_picture_names_every_case_with_its_meaning_and_every_row() -> None:
 
 def test_the_picture_labels_the_changes_with_release_and_pull_request() -> None:
     labels = [line.split(":")[0] for line in words() if "(#" in line]
+    assert labels.pop(0) == "no websockets-sansio up to 0.34.3 (#2540)"
     assert labels == ["0.20.0 (#1606)", "0.17.0 (#1293)", "0.50.0 (#2985)", "0.50.1 (#3019)", "0.20.0 (#1606)"]
 
 
@@ -134,16 +135,21 @@ def test_plain_renderers_need_nothing_that_they_lack() -> None:
     assert "prefers-color-scheme: dark" in text
 
 
-def test_the_bullets_say_who_sends_it_and_in_which_releases() -> None:
-    server, accept, unsplit, alone = readme.summary(KEPT).splitlines()
+def test_the_bullets_say_who_sends_it_in_which_releases_and_what_to_change() -> None:
+    server, accept, unsplit = readme.summary(KEPT).splitlines()
     pull = UPSTREAM + "/pull/"
-    assert server.endswith(f"Rejected in every implementation since 0.20.0 ([#1606]({pull}1606)), never mended.")
-    assert accept.endswith(f"Rejected in every implementation since 0.17.0 ([#1293]({pull}1293)), never mended.")
+    for bullet, since in ((server, f"0.20.0 ([#1606]({pull}1606))"), (accept, f"0.17.0 ([#1293]({pull}1293))")):
+        assert bullet.endswith(
+            f"Fails in every implementation since {since} (`websockets-sansio` since it came, in 0.35.0);"
+            f" not mended up to {KEPT.newest}, the newest release. Change one thing: take it out there."
+        )
     assert unsplit.endswith(
-        f"Rejected in `websockets-sansio` since 0.35.0 ([#2540]({pull}2540)) and in `auto` since 0.50.0"
-        f" ([#2985]({pull}2985)), mended in 0.50.1 ([#3019]({pull}3019))."
+        f"Fails in `websockets-sansio` since 0.35.0 ([#2540]({pull}2540)) and in `auto` since 0.50.0"
+        f" ([#2985]({pull}2985)), mended in 0.50.1 ([#3019]({pull}3019)). Change one thing: upgrade."
     )
-    assert f"Up to 0.19.0 nothing is agreed, from 0.20.0 ([#1606]({pull}1606)) on" in alone
+    assert readme.fix_alone(KEPT).startswith(
+        f"Up to 0.19.0 such an app agrees on nothing; since 0.20.0 ([#1606]({pull}1606)),"
+    )
 
 
 def test_the_table_names_the_class_where_a_name_has_stood_for_two() -> None:

@@ -67,7 +67,7 @@ def test_the_makefile_knows_every_variable_that_is_named() -> None:
 def test_every_link_has_the_right_form(file: str) -> None:
     """A page of uvicorn by its number or its two releases, one of the two rules, or a file that is here."""
     text = (ROOT / file).read_text()
-    uvicorn = r"https://github[.]com/Kludex/uvicorn/((issues|pull)/\d+|compare/[\w.]+[.]{3}[\w.]+|releases/tag/[\w.]+)"
+    uvicorn = r"https://github[.]com/Kludex/uvicorn/((issues|pull)/\d+|compare/[\w.]+[.]{3}[\w.]+|blob/[\w./]+|releases/tag/[\w.]+)"
     rules = r"https://(www[.]rfc-editor[.]org/rfc/rfc6455#section-11[.]3[.]4|asgi[.]readthedocs[.]io/en/latest/specs/"
     pattern = rf"{uvicorn}|{rules}www[.]html#accept-send-event)|https://docs[.]astral[.]sh/uv/"
     links = [*re.findall(r"\]\(([^)]+)\)", text), *re.findall(r"(?<![(\w])https?://[^\s)`\"]+", text)]
@@ -91,8 +91,9 @@ def test_the_sentences_on_clients_and_servers_follow_the_evidence() -> None:
         [row, Witness("a", "1", "opened", "x", None, "failed"), Witness("b", "", "not tried", None, None, "")]
     )
     assert told == (
-        "Of 2 clients 1 refuse the connection: websockets 10.4. With a 1 it opens, and the app believes in `x`, which "
-        "nobody offered: where it compares, it finds no match. Without the header (the control) all open, but a 1."
+        "Of 2 clients 1 refuse the connection: websockets 10.4. With a 1 it opens, and the client reports `x`, which "
+        "nobody offered: code that compares finds no match. Without the header (case `none`, the control) all open, "
+        "but a 1."
     )
     assert "behind uvicorn 0.20.0 and uvicorn 0.54.0 both lines go out;" in servers.summary(servers.read())
 

@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 EVIDENCE = ROOT / "evidence" / "clients.json"
 LIMIT = 10  # seconds for a program, which has no limit of its own
 NOT_TRIED = "not tried"
-CONTROL = "Without the header (the control) all of them open."
+CONTROL = "Without the header (case `none`, the control) all of them open."
 # Dials a URL, and tells whether it opened, which subprotocol the client believes in, and its words where it gave up.
 Dial = Callable[[str], dict[str, Any]]
 
@@ -197,7 +197,9 @@ def summary(witnesses: Sequence[Witness]) -> str:
         lines.append(f"With {' and '.join(map(named, others))} it opens, and {wrong(others[0])}.")
     lines += [f"{named(row)} failed for another reason." for row in tried if row.outcome == "failed"]
     other = [named(row) for row in tried if row.control != "opened"]
-    lines.append(f"Without the header (the control) all open, but {', '.join(other)}." if other else CONTROL)
+    lines.append(
+        f"Without the header (case `none`, the control) all open, but {', '.join(other)}." if other else CONTROL
+    )
     return " ".join(lines)
 
 
@@ -219,6 +221,6 @@ def wrong(row: Witness) -> str:
     if row.outcome != "opened":
         return {"refused": "no connection"}.get(row.outcome, "")
     if row.subprotocol == OFFERED:
-        return f"the app believes in {code(OFFERED)}: it works, and nobody learns that other clients fail"
+        return f"the client reports {code(OFFERED)}: it works, and nobody learns that others fail"
     believed = code(row.subprotocol or "nothing")
-    return f"the app believes in {believed}, which nobody offered: where it compares, it finds no match"
+    return f"the client reports {believed}, which nobody offered: code that compares finds no match"
