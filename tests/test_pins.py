@@ -23,11 +23,8 @@ def test_no_compiler_is_needed_where_websockets_has_no_wheel(tmp_path: Path) -> 
     assert "ModuleNotFoundError: No module named 'websockets.speedups'" in compiled.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "version",
-    [pytest.param(version, marks=[] if version == "3.13" else [pytest.mark.weekly]) for version in pins.VERSIONS],
-)
+@pytest.mark.weekly
+@pytest.mark.parametrize("version", pins.VERSIONS)
 def test_pip_installs_both_requirements_and_two_terminals_show_it(version: str, tmp_path: Path) -> None:
     python = pins.find_python(version)
     if python is None:

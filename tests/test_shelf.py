@@ -259,7 +259,7 @@ def test_what_make_builds_is_whole_or_absent(
     assert list((tmp_path / "environments").iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_make_builds_with_pip_where_there_is_no_uv(wanted: Path, tmp_path: Path) -> None:
     new = tmp_path / "aside" / "new"
     new.parent.mkdir()
