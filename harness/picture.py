@@ -198,6 +198,7 @@ def _notes(evidence: Evidence, axis: Axis) -> list[str]:
         f"{' and '.join(PINNED)} ran with websockets {pinned}, as pinned;"
         f" {' and '.join(NEWEST)} (uvicorn's default) with the newest, {newest}."
     ]
+    lines[0] += " Blank: not in uvicorn yet."
     if axis.hidden:
         last = list(evidence.releases)[axis.hidden - 1]
         lines.append(f"Left out: the {axis.hidden} releases up to {last}, none of which can be judged.")

@@ -113,7 +113,7 @@ def not_shown(evidence: Evidence) -> str:
         members = list(group)
         span = Range(members[0].first, members[-1].last, sum(one.count for one in members)).releases
         told.append(f"{span} ({cause.value if cause else members[0].first.verdict.name})")
-    return f"The same in every row: {', '.join(told)}." if told else ""
+    return f"Judged in no row: {', '.join(told)}." if told else ""
 
 
 def tried(evidence: Evidence) -> str:

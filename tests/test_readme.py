@@ -72,8 +72,9 @@ def test_every_link_has_the_right_form(file: str) -> None:
     pattern = rf"{uvicorn}|{rules}www[.]html#accept-send-event)|https://docs[.]astral[.]sh/uv/"
     links = [*re.findall(r"\]\(([^)]+)\)", text), *re.findall(r"(?<![(\w])https?://[^\s)`\"]+", text)]
     assert len(links) > 2
+    sections = {f"#{title.lower().replace(' ', '-')}" for title in re.findall(r"^## (.*)", text, re.MULTILINE)}
     for link in links:
-        assert re.fullmatch(pattern, link) or (Path(ROOT, file).parent / link).is_file(), link
+        assert re.fullmatch(pattern, link) or link in sections or (Path(ROOT, file).parent / link).is_file(), link
 
 
 def test_what_search_engines_know_stands_on_the_first_screen() -> None:

@@ -236,7 +236,8 @@ def named(row: Row) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """What each server sends in each case, as a Markdown table."""
-    lines = [f"| server | option for headers of every response | {' | '.join(f'`{case}`' for case in OFFERS)} |"]
+    titles = [f"`{case}`" + (", in `websocket.accept`" if case == "header-alone" else "") for case in OFFERS]
+    lines = [f"| server | option for headers of every response | {' | '.join(titles)} |"]
     lines.append("|---" * (2 + len(OFFERS)) + "|")
     for name, version, configured in dict.fromkeys((row.server, row.version, row.configured) for row in rows):
         cells = [told(row) for row in rows if (row.server, row.version) == (name, version)]
