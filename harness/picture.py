@@ -168,10 +168,10 @@ def _absent(evidence: Evidence, axis: Axis, rows_top: int) -> list[str]:
     """The words, once, in the first group's space for an implementation that came later."""
     words = []
     for number, name in enumerate(ROWS):
-        first, *_ = ranges(evidence.row(name, next(iter(CASES)))[axis.hidden :])
-        if first.first.cause is Cause.NO_IMPLEMENTATION:
-            x, y = axis.x(first.last.uvicorn) + axis.step - 8, rows_top + ROW * number + 11
-            words.append(_text(x, y, f"no {name} up to {first.last.uvicorn} (#{SANSIO.number})", "small", "end"))
+        first, *later = ranges(evidence.row(name, next(iter(CASES)))[axis.hidden :])
+        if first.first.cause is Cause.NO_IMPLEMENTATION and later:
+            x, y = axis.x(later[0].first.uvicorn) - 8, rows_top + ROW * number + 11
+            words.append(_text(x, y, f"not before {later[0].first.uvicorn} (#{SANSIO.number})", "small", "end"))
     return words
 
 
