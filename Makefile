@@ -17,8 +17,8 @@ check-evidence-knows = INTERPRETER
 report-knows = OUTPUT $(SETTING)
 EVERY = UVICORN SOURCE REPO GOOD BAD FIND OUTPUT FILES $(OWN)
 
-# A variable becomes the option of its name, quoted for the shell.
-option = $(if $(value $1),--$2 '$(subst ','\'',$(value $1))')
+# A variable that the target knows becomes the option of its name, quoted for the shell.
+option = $(if $(and $(filter $1,$($@-knows)),$(value $1)),--$2 '$(subst ','\'',$(value $1))')
 OPTIONS = $(strip $(call option,UVICORN,uvicorn) $(call option,SOURCE,source) $(call option,REPO,repo) \
 	$(call option,GOOD,good) $(call option,BAD,bad) $(call option,FIND,find) $(call option,OUTPUT,output) \
 	$(call option,CASE,case) $(call option,WS,ws) $(call option,WEBSOCKETS,websockets) $(call option,WSPROTO,wsproto) \

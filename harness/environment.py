@@ -47,7 +47,7 @@ def index_url() -> Optional[str]:
 
 def settings() -> Dict[str, str]:
     """The process environment for pip, uv and Python: without what would lead them astray, and pip's index for uv."""
-    astray = ("PIP_", "UV_", "PYTHON", "VIRTUAL_ENV", "CONDA_")
+    astray = ("PIP_", "UV_", "PYTHON", "VIRTUAL_ENV", "CONDA_", "UVICORN_", "GRANIAN_")
     kept = {name: value for name, value in os.environ.items() if name in SOURCES or not name.startswith(astray)}
     kept.update(
         {name: value for name, value in os.environ.items() if re.match(r"UV_INDEX_\w+_(USERNAME|PASSWORD)$", name)}
@@ -62,13 +62,16 @@ def git_settings() -> Dict[str, str]:
     return {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
 
 
+def tied(command: Sequence[str]) -> List[str]:
+    """The command, killed too should this process be (Linux)."""
+    return [*(["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []), *command]
+
+
 def run(command: Sequence[str], folder: Path, environment: Optional[Dict[str, str]] = None) -> str:
     """Run pip, uv, git or a Python in a folder, and return what it prints. Raises Unavailable in its own words."""
-    # Should this process be killed, what it waits for is too.
-    tied = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
     try:
         process = subprocess.Popen(
-            [*tied, *command],
+            tied(command),
             cwd=str(folder),
             env={**(environment or settings()), "TMPDIR": str(folder)},
             stdin=subprocess.DEVNULL,
@@ -104,7 +107,7 @@ def started(
     with log.open("wb") as output:
         try:
             process = subprocess.Popen(
-                list(command),
+                tied(command),
                 cwd=str(folder),
                 env=environment or settings(),
                 stdin=subprocess.DEVNULL,
@@ -325,12 +328,15 @@ def main(requirements: Path, folder: Path) -> int:
 
     try:
         with locked(requirements):  # of several makes at once, one builds
-            if mark.is_file() and mark.read_text() == made_of:
+            if mark.is_file() and mark.read_text(errors="replace") == made_of:
                 return 0
             print(f"Building an environment from {name} (once)", file=sys.stderr, flush=True)
             if on_top:
+                # What a killed run left half installed looks installed.
+                names = re.findall(r"^([\w.-]+)==", requirements.read_text(), re.MULTILINE)
+                anew = [f"--reinstall-package={name}" for name in names]
                 with scratch("adding") as aside:
-                    fill(folder.resolve(), wanted, aside, str(folder.resolve() / "bin" / "uv"))
+                    fill(folder.resolve(), wanted, aside, str(folder.resolve() / "bin" / "uv"), *anew)
                 check(packages(folder), pins)
                 mark.write_text(made_of)
                 return 0

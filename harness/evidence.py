@@ -4,7 +4,6 @@ import json
 import platform
 import random
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -192,15 +191,11 @@ def measure(
                 found += judging.release(release.version, cells) if release.wheel else _no_wheel(release.version, cells)
             return [_short(trial) for trial in found]
 
-        pool = ThreadPoolExecutor(judge.cores())
-        try:
-            trials = []
-            for release, found in zip(releases, pool.map(one, releases), strict=True):
-                trials += found
-                bar.set_postfix_str(release.version)
-                bar.update(1)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        trials: list[Trial] = []
+        for release, found in zip(releases, judge.each(one, releases), strict=True):
+            trials += found
+            bar.set_postfix_str(release.version)
+            bar.update(1)
     return trials
 
 

@@ -7,12 +7,13 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from harness import environment, shelf
 from harness.environment import FOLDER, ROOT, Unavailable
@@ -24,6 +25,8 @@ LIMIT = 30.0  # seconds for a base to import what it has; a job has a limit of i
 KEPT = FOLDER / "verdicts.jsonl"
 RUNS = FOLDER / "runs"  # what scripts printed
 Answers = list[tuple[Trial, Observation]]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Forks:
@@ -285,6 +288,15 @@ def specimen() -> str:
     files = [ROOT / "server.py", ROOT / "client.py", TRIAL, ROOT / "harness" / "model.py"]
     parts = [*(file.read_bytes() for file in files), *(pin.encode() for pin in shelf.ALSO)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """What a function makes of each item, in order, as many at once as there are cores; an error ends it."""
+    pool = ThreadPoolExecutor(cores())
+    try:
+        yield from pool.map(function, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def cores() -> int:

@@ -18,6 +18,7 @@ from harness.search import DIRECTIONS
 from harness.shelf import Setting
 
 TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2: what a header's name and a subprotocol may be
+DAY = 86_400  # seconds
 # The options that make knows by a name of another kind than theirs in capitals.
 VARIABLES = {"python": "INTERPRETER", "path": "URLPATH"}
 
@@ -127,8 +128,10 @@ def asked(options: argparse.Namespace) -> Asked:
     runs: int = getattr(options, "runs", 1)
     limit: float | None = getattr(options, "limit", None)
     patch: Path | None = getattr(options, "patch", None)
-    if runs < 1 or (limit is not None and limit <= 0):
-        raise ValueError("--runs and --limit are above zero")
+    if not run and (getattr(options, "run", None) is not None or limit is not None):
+        raise ValueError("--run names a command, and --limit goes with it")
+    if runs < 1 or (limit is not None and not 0 < limit <= DAY):
+        raise ValueError(f"--runs is above zero, and --limit above zero up to {DAY} seconds")
     if patch and not patch.is_file():
         raise ValueError(f"there is no file {plain(str(patch))}")
     app = app_of(options) if options.app else None

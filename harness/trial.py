@@ -102,7 +102,7 @@ class Lines(logging.Logger):
         self._said = said
 
     def _log(self, level: int, msg: object, args: Any, *_: Any, **__: Any) -> None:
-        self._said.append(str(msg) % args)
+        self._said.append(str(msg) % args if args else str(msg))
 
 
 def preload() -> None:

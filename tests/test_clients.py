@@ -59,6 +59,38 @@ def test_a_client_that_never_got_a_101_has_failed_and_not_refused(tmp_path: Path
         assert (found.outcome, found.control) == ("failed", "failed")
 
 
+@pytest.fixture
+def accepted(tmp_path: Path) -> tuple[int, Path]:
+    """The port and the log of a server that sent its 101 to the client `any`."""
+    (tmp_path / "log.txt").write_text('"WebSocket /any-1" [accepted]')
+    return 9, tmp_path / "log.txt"
+
+
+@pytest.mark.parametrize(("control", "outcome"), [(None, "refused"), ("slow", "failed")])
+def test_who_does_not_open_the_control_has_not_refused(
+    control: str | None, outcome: str, accepted: tuple[int, Path]
+) -> None:
+    said = iter(
+        [
+            {"opened": False, "subprotocol": None, "error": "no"},
+            {"opened": not control, "subprotocol": None, "error": control},
+        ]
+    )
+    client = clients.Client("any", lambda: ("1", lambda _: next(said)))
+    found = clients.witness(client, accepted, accepted)
+    assert (found.outcome, found.reason, found.control) == (outcome, "no", "failed" if control else "opened")
+
+
+def test_a_damaged_client_costs_its_row_alone(tmp_path: Path, accepted: tuple[int, Path]) -> None:
+    def ready() -> tuple[str, clients.Dial]:
+        return (tmp_path / "package.json").read_text(), lambda _: {}
+
+    gone = partial(clients.run, [str(tmp_path / "python")])
+    for client in (clients.Client("any", ready), clients.Client("any", lambda: ("1", gone))):
+        found = clients.witness(client, accepted, accepted)
+        assert (found.outcome, found.control) == ("failed", "failed")
+
+
 @pytest.mark.weekly
 @pytest.mark.parametrize("browser", BROWSERS, ids=lambda browser: browser.name)
 def test_the_browsers_say_what_the_evidence_says(browser: Browser) -> None:
@@ -88,11 +120,18 @@ def test_a_browser_tells_how_far_its_page_came(prints: str, told: object, tmp_pa
     assert browser.dial("ws://127.0.0.1:9") == told
 
 
-def test_a_browser_that_says_nothing_has_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_that_keeps_its_words_is_asked_again(tmp_path: Path) -> None:
+    tries = f'echo >> {tmp_path}/tries; [ "$(wc -l < {tmp_path}/tries)" = 2 ] && echo "failed: its words"'
+    (tmp_path / "browser").write_text(f"#!/bin/sh\n{tries}\necho 'it closed;'\nsleep 60 &\nwait\n")
+    (tmp_path / "browser").chmod(0o755)
+    told = Browser("any", (str(tmp_path / "browser"),), (), r"failed: ([^\n]+)").dial("ws://127.0.0.1:9")
+    assert told == {"opened": False, "subprotocol": None, "error": "its words"}
+
+
+def test_a_browser_that_says_nothing_has_failed(accepted: tuple[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browsers, "LIMIT", 0.2)
     browser = Browser("any", (str(shutil.which("tail")),), ("-f", "/dev/null"), "(.*)")
-    (tmp_path / "log.txt").write_text('"WebSocket /any-1" [accepted]')
-    outcome, _, reason = clients.ask("any", "1", browser.dial, (9, tmp_path / "log.txt"))
+    outcome, _, reason = clients.ask("any", "1", browser.dial, accepted)
     assert (outcome, reason) == ("failed", "no answer within 0.2 s")
 
 

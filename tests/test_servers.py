@@ -17,7 +17,8 @@ def test_the_evidence_has_every_case_of_every_server() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 2], ids=["uvicorn", "hypercorn"])
-def test_a_server_asked_again_does_what_the_evidence_says(number: int) -> None:
+def test_a_server_asked_again_does_what_the_evidence_says(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UVICORN_HEADERS", "Sec-WebSocket-Protocol:evil")  # uvicorn's command takes options from there
     server = servers.SERVERS[number]
     assert servers.ask(server) == [row for row in KEPT if (row.server, row.version) == (server.name, server.version)]
 
@@ -31,6 +32,7 @@ def test_a_server_that_crashes_or_hangs_costs_its_own_rows(monkeypatch: pytest.M
     ):
         [row] = servers.ask(dataclasses.replace(servers.SERVERS[0], command=command))
         assert words in row.status
+        assert ("refuses" in servers.told(row)) == (words == "HTTP/1.")
         assert row.sent == ()
     monkeypatch.setattr(servers, "SERVERS", [dataclasses.replace(servers.SERVERS[0], command=("no_such_server",))])
     with pytest.raises(Unavailable, match="no server could be had"):

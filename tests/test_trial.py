@@ -235,6 +235,11 @@ def test_without_an_index_make_says_what_to_do_and_leaves_nothing_that_is_truste
         assert list((project / ".environments").iterdir()) == []
 
 
+def test_a_variable_of_the_environment_that_a_target_does_not_know_is_not_meant_for_it(pinned: dict[str, Path]) -> None:
+    result = make("-s", "broken", APP="production", OUTPUT="somewhere", CASE="none")
+    assert result.stdout.splitlines()[-1] == "verdict: open"
+
+
 @pytest.mark.slow
 def test_an_interrupted_build_leaves_no_process_and_no_environment(tmp_path: Path) -> None:
     project = copy_of_the_project(tmp_path)

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -21,7 +20,7 @@ from harness.clients import libraries
 from harness.clients.browsers import BROWSERS, Browser, NotInstalled
 from harness.clients.libraries import LIBRARIES, OFFERED, Library
 from harness.environment import FOLDER, ROOT, Unavailable
-from harness.judge import cores
+from harness.judge import each
 from harness.model import plain
 from harness.readme import code
 from harness.servers import running
@@ -92,8 +91,8 @@ def survey() -> list[Witness]:
 
     Raises Unavailable where the network or the disk kept one away, or a server does not start.
     """
-    with serving("server-headers") as broken, serving("none") as control, ThreadPoolExecutor(cores()) as pool:
-        found = pool.map(lambda client: witness(client, broken, control), CLIENTS)
+    with serving("server-headers") as broken, serving("none") as control:
+        found = each(lambda client: witness(client, broken, control), CLIENTS)
         return list(tqdm(found, total=len(CLIENTS), disable=None, leave=False, unit="client"))
 
 
@@ -110,21 +109,28 @@ def witness(client: Client, broken: tuple[int, Path], control: tuple[int, Path])
         version, dial = client.ready()
     except NotInstalled as error:
         return Witness(client.name, "", NOT_TRIED, None, plain(str(error)), NOT_TRIED)
+    except (OSError, ValueError, KeyError) as error:  # it is damaged: make clean
+        return Witness(client.name, "", "failed", None, plain(type(error).__name__), "failed")
     outcome, subprotocol, reason = ask(client.name, version, dial, broken)
-    return Witness(client.name, version, outcome, subprotocol, reason, ask(client.name, version, dial, control)[0])
+    # Who does not open the control either has another reason.
+    without = "opened" if ask(client.name, version, dial, control)[0] == "opened" else "failed"
+    outcome = "failed" if (outcome, without) == ("refused", "failed") else outcome
+    return Witness(client.name, version, outcome, subprotocol, reason, without)
 
 
 def ask(name: str, version: str, dial: Dial, server: tuple[int, Path]) -> tuple[str, str | None, str | None]:
     """Outcome, subprotocol and reason of one handshake.
 
     A client has refused where the server sent it a 101, by its log, and it gave up before it held the handshake
-    for open.
+    for open; and where it opens the control.
     """
     port, log = server
     path = f"/{name}-{version}"
     try:
         told = dial(f"ws://127.0.0.1:{port}{path}")
         opened, subprotocol, error = told["opened"], told["subprotocol"] or None, told["error"]
+    except OSError as failure:
+        return "failed", None, failure.strerror
     except (Unavailable, ValueError, KeyError, TypeError, RecursionError) as failure:
         return "failed", None, plain(str(failure))
     if opened and error is None:

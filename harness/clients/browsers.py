@@ -15,6 +15,7 @@ from harness.clients.libraries import OFFERED
 from harness.environment import Unavailable
 
 LIMIT = 15.0  # seconds for a browser to start and to dial
+TRIES = 3
 PAGE = """<!doctype html><script>
 const socket = new WebSocket("URL", ["OFFERED"]);
 socket.onopen = () => console.log("it opened with <" + socket.protocol + ">");
@@ -65,13 +66,16 @@ class Browser:
 
     def dial(self, url: str) -> dict[str, str | bool | None]:
         """What came of one handshake, as the programs of the other clients tell it. Raises Unavailable."""
-        with environment.scratch("browser") as folder:
-            (folder / "page.html").write_text(PAGE.replace("URL", url).replace("OFFERED", OFFERED))
-            preferences = [f"user_pref({json.dumps(name)}, {json.dumps(to)});" for name, to in self.preferences.items()]
-            (folder / "user.js").write_text("\n".join(preferences))
-            said = self._run(folder, [(folder / "page.html").as_uri()], "it closed;")
-        opened = re.search(r"it opened with <([^>]*)>", said)
-        words = re.search(self.words, said)
+        for _ in range(TRIES):  # a browser that is ended does not always write its last words
+            with environment.scratch("browser") as folder:
+                (folder / "page.html").write_text(PAGE.replace("URL", url).replace("OFFERED", OFFERED))
+                lines = [f"user_pref({json.dumps(name)}, {json.dumps(to)});" for name, to in self.preferences.items()]
+                (folder / "user.js").write_text("\n".join(lines))
+                said = self._run(folder, [(folder / "page.html").as_uri()], "it closed;")
+            opened = re.search(r"it opened with <([^>]*)>", said)
+            words = re.search(self.words, said)
+            if opened or words:
+                break
         error = None if "a message came" in said else words[1] if words else ""
         return {"opened": bool(opened), "subprotocol": opened[1] if opened else None, "error": error}
 
@@ -84,7 +88,9 @@ class Browser:
 
     def _run(self, folder: Path, arguments: list[str], until: str) -> str:
         """What it leaves in the folder once that matches a pattern. Raises Unavailable where it never does."""
-        variables = {**os.environ, **self.variables, "HOME": str(folder)}
+        theirs = re.compile(r"XDG_|MOZ_|\w+_proxy$", re.IGNORECASE)  # folders and proxies of the user's
+        variables = {name: value for name, value in os.environ.items() if not theirs.match(name)}
+        variables.update(self.variables, HOME=str(folder), TMPDIR=str(folder))
         command = [self.program(), *(option.format(folder=folder) for option in self.options), *arguments]
         with contextlib.ExitStack() as stack:
             if self.screen:

@@ -7,7 +7,6 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from harness import environment, shelf
 from harness.environment import ROOT, Unavailable
-from harness.judge import cores
+from harness.judge import each
 from harness.model import HEADER, plain
 from harness.readme import code
 
@@ -48,13 +47,15 @@ class Server:
 
 
 H11 = "h11==0.16.0"
+HERE = ("--host", "127.0.0.1", "--port", "{port}")
+FAILED = "failed: "
 SERVERS = (
     Server(
-        *("uvicorn", ("uvicorn", "app:app", "--lifespan", "off", "--ws", "websockets", "--port", "{port}")),
+        *("uvicorn", ("uvicorn", "app:app", "--lifespan", "off", "--ws", "websockets", *HERE)),
         (H11, "uvicorn==0.20.0", "websockets==10.4", "click==7.1.2"),
     ),
     Server(
-        *("uvicorn", ("uvicorn", "app:app", "--lifespan", "off", "--port", "{port}")),
+        *("uvicorn", ("uvicorn", "app:app", "--lifespan", "off", *HERE)),
         (H11, "uvicorn==0.54.0", "websockets==17.4", "click==8.5.1"),
     ),
     Server(
@@ -87,7 +88,7 @@ SERVERS = (
         ),
     ),
     Server(
-        *("granian", ("granian", "--interface", "asginl", "--host", "127.0.0.1", "--port", "{port}", "app:app")),
+        *("granian", ("granian", "--interface", "asginl", *HERE, "app:app")),
         ("click==8.5.1", "granian==2.8.7"),
     ),
 )
@@ -110,8 +111,7 @@ class Row:
 
 def survey() -> list[Row]:
     """Every case behind every server; one that fails costs its own rows. Raises Unavailable where all do."""
-    with ThreadPoolExecutor(cores()) as pool:
-        rows = [row for found in pool.map(ask, SERVERS) for row in found]
+    rows = [row for found in each(ask, SERVERS) for row in found]
     if not any(row.status.startswith("HTTP/") for row in rows):
         raise Unavailable(f"no server could be had: {rows[0].status}")
     return rows
@@ -135,7 +135,7 @@ def answer(server: Server, case: str) -> tuple[str, tuple[str, ...], str, str]:
             time.sleep(0.2)  # for what it logs of that
             return status, tuple(sent), scope, last_error(log)
     except (Unavailable, OSError) as error:
-        return f"failed: {plain(str(error))}", (), "", ""
+        return f"{FAILED}{plain(str(error))}", (), "", ""
 
 
 def configured(server: Server) -> str:
@@ -225,6 +225,7 @@ def summary(rows: Sequence[Row]) -> str:
         if row.case == "accept-headers":
             lines = {0: "no line goes out", 1: "one line goes out"}.get(len(row.sent), "both lines go out")
             kind = lines if row.status.startswith("HTTP/1.1 101") else "the connection is refused"
+            kind = "nothing could be tried" if row.status.startswith(FAILED) else kind
             said.setdefault(kind + (" and the log says why" if row.logged else ""), []).append(named(row))
     told = (f"behind {' and '.join(names)} {kind}" for kind, names in said.items())
     return f"The app of `accept-headers` on the ASGI servers: {'; '.join(told)}."
@@ -247,6 +248,8 @@ def table(rows: Sequence[Row]) -> str:
 
 def told(row: Row) -> str:
     """One cell: the lines that were sent, or why there is no handshake."""
+    if row.status.startswith(FAILED):
+        return code(row.status)
     if not row.status.startswith("HTTP/1.1 101"):
         return f"refuses: {code(row.status)}" + (f", logs {code(row.logged)}" if row.logged else "")
     lines = " and ".join(code(value) for value in row.sent) or "none"
