@@ -65,8 +65,8 @@ def _life(evidence: Evidence, case: str) -> str:
     mended = dict.fromkeys(_source(change) for change in found if change.after.verdict is Verdict.open)
     if begun.keys() == set(ROWS):
         first = min(begun.values(), key=lambda change: list(evidence.releases).index(change.after.uvicorn))
-        late = (f"`{name}` since it came, in {change.after.uvicorn}" for name, change in begun.items() if change.came)
-        since = f"in every implementation since {_source(first)} ({', '.join(late)})"
+        late = [f"`{name}` since it came, in {change.after.uvicorn}" for name, change in begun.items() if change.came]
+        since = f"in every implementation since {_source(first)}" + (f" ({', '.join(late)})" if late else "")
     else:
         since = " and ".join(f"in `{name}` since {_source(change)}" for name, change in begun.items()) or "nowhere"
     if not mended:
