@@ -1,101 +1,82 @@
-# Works with GNU Make 3.81 and later.
+# GNU Make 3.81 and later. Python 3.8 and later for `broken` and `fixed`, 3.10 and later for everything else.
 PYTHON ?= python3
-HARNESS = .environments/harness/bin/python -m harness
-BY_HAND = bin/python -I harness/trial.py
+HARNESS = try bisect bisect-commits survey report lesson
+EVIDENCE = clients servers evidence
+vpath requirements-%.txt harness tests
+# The variables on make's command line, as they were typed; PYTHON is for make itself.
+GIVEN := $(filter-out PYTHON,$(foreach v,$(.VARIABLES),$(if $(findstring command,$(origin $v)),$v)))
+define NEWLINE
 
-# Each verb with the variables that it knows; one that it does not know is refused, rather than dropped.
-SETTING = CASE WS WEBSOCKETS WSPROTO INTERPRETER APP OFFER URLPATH HEADER WITH REQUIREMENTS
-OWN = $(SETTING) RUN LIMIT PATCH RUNS JSON
-broken-knows = CASE WS
-fixed-knows = CASE WS
-try-knows = UVICORN SOURCE $(OWN)
-bisect-knows = GOOD BAD FIND $(OWN)
-bisect-commits-knows = REPO GOOD BAD FIND $(OWN)
-survey-knows = INTERPRETER OUTPUT
-compare-knows = FILES
-check-evidence-knows = INTERPRETER
-report-knows = OUTPUT $(SETTING)
-EVERY = UVICORN SOURCE REPO GOOD BAD FIND OUTPUT FILES $(OWN)
 
-# A variable that the target knows becomes the option of its name, quoted for the shell.
-option = $(if $(and $(filter $1,$($@-knows)),$(value $1)),--$2 '$(subst ','\'',$(value $1))')
-OPTIONS = $(strip $(call option,UVICORN,uvicorn) $(call option,SOURCE,source) $(call option,REPO,repo) \
-	$(call option,GOOD,good) $(call option,BAD,bad) $(call option,FIND,find) $(call option,OUTPUT,output) \
-	$(call option,CASE,case) $(call option,WS,ws) $(call option,WEBSOCKETS,websockets) $(call option,WSPROTO,wsproto) \
-	$(call option,INTERPRETER,python) $(call option,APP,app) $(call option,OFFER,offer) $(call option,URLPATH,path) \
-	$(call option,HEADER,header) $(call option,WITH,with) $(call option,REQUIREMENTS,requirements) \
-	$(call option,RUN,run) $(call option,LIMIT,limit) $(call option,PATCH,patch) $(call option,RUNS,runs) \
-	$(call option,JSON,json))
-unknown = $(foreach name,$(filter-out $($@-knows),$(EVERY)),$(if $(findstring command,$(origin $(name))),$(name)))
-check = $(if $(strip $(unknown)),$(error make $@ does not take $(strip $(unknown)); it takes $(or $($@-knows),no variables)))
+endef
+# A line end would end the line of the recipe, so the shell puts it in.
+WORDS = $(foreach v,$(GIVEN),'$v=$(subst $(NEWLINE),'"$$newline"',$(subst ','\'',$(value $v)))')
+RUN_IN = newline=$$(printf '\nx'); newline=$${newline%x}; .environments/$1/bin/python -m
+NOT_SHOWN = { echo 'make $@: that is not what it should show; `make clean` builds the environments anew' >&2; exit 1; }
 
-.PHONY: help broken fixed try bisect bisect-commits survey compare check-evidence clients servers report upstream lesson readme test test-all test-faults clean
+.PHONY: help broken fixed $(HARNESS) $(EVIDENCE) upstream readme test test-all test-faults clean
 
-help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+help:
+	@sed -n 's/^## \{0,1\}//p' Makefile
+## make broken           uvicorn 0.20.0: the handshake fails    (WS=wsproto: the other implementation)
+## make fixed            uvicorn 0.19.0: the same handshake opens
+##
+## Which uvicorn did it? Each takes HELP=yes, which lists what can be asked; harness/README.md tells it at length.
+## make try              does it still happen? UVICORN=0.31.0, or SOURCE=checkout
+## make bisect           the release that changed it: CASE=accept-headers, APP=file.py:app, RUN="pytest test.py"
+## make bisect-commits   the commit that did
+## make survey           every release, and every change
+## make report           a report to attach to an issue
+## make lesson           predict, run, see why; then judge a bisect yourself
+##
+## For maintainers: what was measured, and the tests
+## make clients servers  who notices, who sends it; `make evidence` measures all that this machine can, and writes it
+## make upstream         test the proposal for uvicorn
+## make test             the linters and the tests; test-all and test-faults take minutes
+## make readme           write the generated table and page again
+## make clean            remove what was built
 
-broken: .environments/broken/ready ## show uvicorn 0.20.0 fail the handshake
-	$(check)@.environments/broken/$(BY_HAND) $(OPTIONS) --expect rejected
+$(if $(and $(filter broken fixed,$(MAKECMDGOALS)),$(filter-out WS,$(GIVEN))),\
+	$(error make $(MAKECMDGOALS) knows WS and PYTHON, not $(filter-out WS,$(GIVEN))))
+broken: WANTED = 1
+fixed: WANTED = 0
+broken fixed: %: .environments/%/ready
+	@.environments/$@/bin/python client.py $(if $(GIVEN),--ws '$(WS)'); [ $$? = $(WANTED) ] || $(NOT_SHOWN)
 
-fixed: .environments/fixed/ready ## show uvicorn 0.19.0 open it
-	$(check)@.environments/fixed/$(BY_HAND) $(OPTIONS) --expect open
+$(HARNESS): .environments/harness/ready
+	@$(call RUN_IN,harness) harness $@ $(WORDS) || [ $$? = 1 ]  # rejected is an answer, not a failure
 
-try: .environments/harness/ready ## does it still happen? UVICORN=0.31.0 (the newest), or SOURCE=path-to-checkout
-	$(check)@$(HARNESS) $@ $(OPTIONS)
+$(EVIDENCE): .environments/harness/ready
+	@$(call RUN_IN,harness) evidence $@ $(WORDS)
 
-bisect: .environments/harness/ready ## find the release that changed it: GOOD=0.12.0 BAD=latest FIND=break|fix
-	$(check)@$(HARNESS) $@ $(OPTIONS)
+upstream: .environments/tests/ready
+	@.environments/tests/bin/python -m pytest -q upstream
 
-bisect-commits: .environments/harness/ready ## find the commit: REPO=path-or-url GOOD=0.19.0 BAD=0.20.0
-	$(check)@$(HARNESS) $@ $(OPTIONS)
+readme: .environments/tests/ready
+	@.environments/tests/bin/python -m cogapp -I . -r harness/README.md
+	@.environments/tests/bin/python -m evidence page
 
-survey: .environments/harness/ready ## judge every release again and write evidence/
-	$(check)@$(HARNESS) $@ $(OPTIONS)
+test: .environments/tests/ready
+	@.environments/tests/bin/python -m ruff format --check -q .
+	@.environments/tests/bin/python -m ruff check -q .
+	@.environments/tests/bin/python -m mypy
+	@.environments/tests/bin/python -m pytest -q -n auto -m 'not weekly'
 
-compare: .environments/harness/ready ## what differs between surveys: FILES="evidence/survey.json others.json"
-	$(check)@$(HARNESS) $@ -- $(foreach name,$(FILES),'$(subst ','\'',$(name))')
+test-all: .environments/tests/ready
+	@.environments/tests/bin/python -m pytest -q -n auto
 
-check-evidence: .environments/harness/ready ## measure both sides of every change in evidence/ again, and a handful more
-	$(check)@$(HARNESS) $@ $(OPTIONS)
+test-faults: .environments/tests/ready
+	@FAULTS=1 .environments/tests/bin/python -m pytest -q tests/faults
 
-clients: .environments/harness/ready ## who notices? dial the broken server with many clients (Node and browsers if there)
-	$(check)@$(HARNESS) $@ $(OPTIONS)
-
-servers: .environments/harness/ready ## who sends it? the same app behind other ASGI servers
-	$(check)@$(HARNESS) $@ $(OPTIONS)
-
-report: .environments/harness/ready ## a report to attach to an issue: make report > report.md
-	$(check)@$(HARNESS) $@ $(OPTIONS)
-
-upstream: .environments/harness/ready ## prove the proposal for uvicorn in upstream/ against the newest release
-	$(check)@$(HARNESS) $@ $(OPTIONS)
-
-lesson: .environments/harness/ready ## twenty minutes in five steps: predict, run, see; then judge a bisect yourself
-	$(check)@$(HARNESS) $@ $(OPTIONS)
-
-readme: .environments/harness/tools ## write the README's generated parts and the picture again
-	$(check)@$(HARNESS) picture
-	@.environments/harness/bin/python -m cogapp -I . -r README.md
-
-test: .environments/harness/tools ## run the linters, the type checker and the tests (Python 3.10 or later)
-	$(check)@.environments/harness/bin/python -m ruff format --check .
-	@.environments/harness/bin/python -m ruff check .
-	@.environments/harness/bin/python -m mypy
-	@.environments/harness/bin/python -m pytest -n auto -m 'not fault and not weekly'
-
-test-all: .environments/harness/tools ## the tests, with those that take minutes: every Python here, the whole proof
-	$(check)@.environments/harness/bin/python -m pytest -n auto -m 'not fault'
-
-test-faults: .environments/harness/tools ## put in every fault, and count what they do (some minutes)
-	$(check)@FAULTS=1 .environments/harness/bin/python -m pytest -q tests/faults
-
-clean: ## remove the environments
+clean:
 	rm -rf .environments
 
-# One rule for all: whole or absent, with uv where it is on PATH, else with venv and pip.
-.environments/%/ready: requirements-%.txt requirements-broken.txt
-	@$(PYTHON) harness/environment.py $< $(@D)
-
-# What the tests and the README need on top.
-.environments/harness/tools: tests/requirements.txt .environments/harness/ready
-	@.environments/harness/bin/python harness/environment.py $< $(@D)
+# Built aside, and named once it is whole; of several makes at once, the first wins.
+.environments/%/ready: requirements-%.txt
+	@echo "Building $(@D) (once)" >&2; mkdir -p .environments; new=$(@D).$$$$; trap 'rm -rf $$new' EXIT; set -e; \
+	$(if $(filter harness tests,$*),$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "make: the harness needs Python 3.10 or later: try PYTHON=python3.12")';) \
+	if command -v uv >/dev/null; then uv venv -q --no-project --no-python-downloads --python $(PYTHON) $$new; \
+	uv pip install -q --python $$new -r $<; \
+	else $(PYTHON) -m venv $$new; $$new/bin/python -m pip install -q --disable-pip-version-check -r $<; fi; \
+	touch $$new/ready; [ ! -e $(@D) ] || [ $@ -nt $< ] || rm -rf $(@D); \
+	$(PYTHON) -c 'import os, sys; os.rename(*sys.argv[1:])' $$new $(@D) 2>/dev/null || [ $@ -nt $< ]

@@ -1,62 +1,76 @@
 # /// script
 # requires-python = ">=3.8"
-# dependencies = ["websockets==10.4"]
+# dependencies = ["uvicorn==0.20.0", "websockets==10.4", "wsproto==1.2.0", "loguru==0.6.0",
+#                 "h11==0.16.0", "click==7.1.2"]
 # ///
-"""The client of uvicorn issue #1778: one WebSocket handshake, one verdict. Start server.py first."""
+"""The client of uvicorn issue #1778: one WebSocket handshake as websockets logs it, and the verdict on it."""
 
 import argparse
 import asyncio
+import logging
 import os
 import socket
 import sys
+import traceback
 from enum import Enum
 from urllib.parse import urlsplit
 
-# What the client offers in each case; what the app answers is in server.py.
-CASES = {case: ["ocpp2.0.1"] for case in ("server-headers", "accept-headers", "unsplit-offer", "header-alone", "none")}
-CASES["unsplit-offer"] = ["ocpp2.0.1", "ocpp1.6"]
-LIMIT = 10  # seconds, for the handshake and for the message after it
-# How websockets says that there was more than one subprotocol: up to version 12, and from 13 on.
-SEVERAL = "multiple subprotocols: ", "invalid Sec-WebSocket-Protocol header: multiple values: "
-NOTHING = "the handshake opened, but no subprotocol was agreed"
-# The numbers are the exit statuses, which `git bisect run` takes for good, bad and skip.
-Verdict = Enum("Verdict", {"open": 0, "rejected": 1, "inconclusive": 125})
+OFFERED, LIMIT = ["ocpp2.0.1"], 10  # seconds
+SEVERAL = "multiple subprotocols: ", "invalid Sec-WebSocket-Protocol header: multiple values: "  # from 13.1 on
+Verdict = Enum("Verdict", {"open": 0, "rejected": 1, "inconclusive": 125})  # the exit statuses for git bisect run
 
 
-async def dial(url, offered, wait=True, **options):
-    """Open a WebSocket, and return its first message if that is to be waited for. Raises what websockets raises."""
+async def dial(url, offered, message=None, **options):
+    """Open a WebSocket and return the answer to the message, where there is one. Raises what websockets raises."""
     from websockets import connect  # here, so that a websockets that is missing gets a verdict too
 
-    name, port, secure = urlsplit(url).hostname, urlsplit(url).port, url.startswith("wss:")
-    options.update({"server_hostname": name} if secure else {}, open_timeout=LIMIT, close_timeout=1)
-    # Over a socket of our own there is no proxy and no redirect: this server is judged, and no other.
-    options["sock"] = socket.create_connection((name, port or (443 if secure else 80)), LIMIT)
-    async with connect(url, subprotocols=offered, **options) as connection:
+    # Over a socket of our own no proxy and no redirect is followed: this server is judged, and no other.
+    options["sock"] = socket.create_connection((urlsplit(url).hostname, urlsplit(url).port or 80), LIMIT)
+    async with connect(url, subprotocols=offered, open_timeout=LIMIT, close_timeout=1, **options) as connection:
         if connection.subprotocol is None:
-            raise ConnectionError(NOTHING)
-        return await asyncio.wait_for(connection.recv(), LIMIT) if wait else None
+            raise LookupError("the handshake opened, but no subprotocol was agreed")
+        if message is None:
+            return None
+        await connection.send(message)
+        return await asyncio.wait_for(connection.recv(), LIMIT)
 
 
-def judge(error, case):
-    """The verdict on what `dial` raised, and the reason for it in printable ASCII."""
-    late = isinstance(error, (asyncio.TimeoutError, socket.timeout))
-    reason = f"no answer within {LIMIT} s" if late else f"{type(error).__name__}: {error}"
-    rejected = str(error).startswith((*SEVERAL, NOTHING) if case == "header-alone" else SEVERAL)
-    return Verdict.rejected if rejected else Verdict.inconclusive, ascii(" ".join(reason.split()))[1:-1]
+def judge(error):
+    """The verdict on what `dial` raised, or on None where it raised nothing, and the reason."""
+    if error is None:
+        return Verdict.open, ""
+    if isinstance(error, (asyncio.TimeoutError, socket.timeout)):
+        return Verdict.inconclusive, f"no answer within {LIMIT} s"
+    verdict = Verdict.rejected if str(error).startswith(SEVERAL) else Verdict.inconclusive
+    return verdict, " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def show(line):
+    """A logging filter: what websockets.client says, with who of server.py's wrote each Sec-WebSocket-Protocol line."""
+    name, _, value = line.getMessage().partition(": ")
+    if name.lower() == "< sec-websocket-protocol":
+        line.msg += f"   <-- from {'subprotocol=' if value in OFFERED else 'headers='}"
+        if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+            line.msg = f"\033[1;33m{line.msg}\033[0m"
+    return line.name == "websockets.client"
 
 
 if __name__ == "__main__":
-    sys.excepthook = lambda *_: os._exit(125)  # Python's own status is 1, which would be taken for a verdict
-    parser = argparse.ArgumentParser("client.py [--case CASE] [URL]", argparse.SUPPRESS, __doc__)
-    parser.add_argument("url", nargs="?", default="ws://127.0.0.1:9000", help="what to dial (%(default)s)")
-    parser.add_argument("--case", default="server-headers", choices=CASES, help="what to offer (%(default)s)")
+    sys.excepthook = lambda *crash: (traceback.print_exception(*crash), os._exit(125))  # 1 would be a verdict
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url", nargs="?", help="such as ws://127.0.0.1:9000; where none is given, server.py is started")
+    parser.add_argument("--ws", default="auto", choices=["auto", "websockets", "wsproto"], help="server.py's (auto)")
     options = parser.parse_args()
-    if not options.url.startswith(("ws://", "wss://")):
-        parser.error(f"{options.url} is no WebSocket URL, such as ws://127.0.0.1:9000")
+    logging.basicConfig(level=logging.DEBUG, format="%(message)s", stream=sys.stdout)
+    logging.root.handlers[0].addFilter(show)
     try:
-        print("message:", ascii(asyncio.run(dial(options.url, CASES[options.case]))))
-        verdict, reason = Verdict.open, ""
+        if not options.url:
+            import server
+        print(asyncio.run(dial(options.url or server.start(options.ws), OFFERED, "scope?")))
+        verdict, reason = judge(None)
     except Exception as error:
-        verdict, reason = judge(error, options.case)
+        verdict, reason = judge(error)
+        if verdict is Verdict.rejected:
+            traceback.print_exc(file=sys.stdout)
     print(f"verdict: {verdict.name}{reason and ' - '}{reason}", flush=True)
-    sys.exit(verdict.value)
+    os._exit(verdict.value)  # at once: the server's thread goes on

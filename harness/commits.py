@@ -1,28 +1,27 @@
-"""Which commit of uvicorn changed a handshake: git's own bisect, in a clone of its own."""
+"""Which commit of uvicorn changed a verdict: git's own bisect, in a clone of its own. What git says, counts."""
+
+from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import environment
-from harness.environment import Unavailable
-from harness.model import UPSTREAM, Trial, plain, printable
-from harness.search import Answer, Direction, NoChange
-
-# Nothing of the user's configuration runs in the clone or changes what git says.
-QUIET = (
-    *("-c", "advice.detachedHead=false", "-c", "core.hooksPath=/dev/null", "-c", "log.showSignature=false"),
-    *("-c", "core.fsmonitor=false", "-c", "transfer.fsckObjects=false", "-c", "core.autocrlf=false"),
-    *("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"),
-)
+from harness.git import QUIET, git, settings
+from harness.model import UPSTREAM, Cause, Trial, Verdict, plain, printable
+from harness.place import Unavailable, execute, scratch
+from harness.releases import LATE, NoChange
 
 
 class NoHistory(Unavailable):
     """Why there is no history of uvicorn to search, and what to do."""
+
+
+class Undecided(Exception):
+    """What git says where it cannot tell a commit."""
 
 
 @dataclass(frozen=True)
@@ -36,88 +35,132 @@ class Commit:
     link: str
 
 
-@contextmanager
+@contextlib.contextmanager
 def clone(repository: str) -> Iterator[Path]:
     """A clone that is gone when the block is left. Raises NoHistory where there is nothing to search."""
     if not shutil.which("git"):
         raise NoHistory("git is not installed: install it, then run this again")
-    with environment.scratch("history") as folder:
-        checkout = folder / "uvicorn"
-        path = Path(repository)
+    with scratch("history") as folder:
+        checkout, path = folder / "uvicorn", Path(repository)
         with contextlib.suppress(RuntimeError):  # a user that is not there
             path = path.expanduser()
         # A local repository's objects are read where they are, and never written.
-        origin, shared = (str(path.resolve()), ["--shared"]) if path.exists() else (repository, [])
+        origin, shared = (str(path.resolve()), ["--shared"]) if os.path.lexists(path) else (repository, [])
+        if path.is_dir():
+            _whole(path, repository)
         try:
-            _git(folder, "clone", "--quiet", "--no-checkout", "--template=", *shared, "--", origin, str(checkout))
+            options = ("--quiet", "--no-checkout", "--template=", "--origin=origin", *shared)
+            git(folder, "clone", *options, "--", origin, str(checkout))
         except Unavailable as error:
             reason = f"cannot clone {plain(repository)} ({plain(str(error))})"
-            raise NoHistory(f"{reason}: give the path or the URL of a git repository of uvicorn") from None
-        if _git(checkout, "rev-parse", "--is-shallow-repository").strip() == "true":
+            raise NoHistory(f"{reason}: REPO is the path or the URL of a git repository of uvicorn") from None
+        if git(checkout, "rev-parse", "--is-shallow-repository").strip() == "true":
             raise NoHistory(f"{plain(repository)} is a shallow clone: run git fetch --unshallow --tags in it first")
-        if not _git(checkout, "log", "--all", "--max-count=1", "--format=%h", "--", "uvicorn/__init__.py"):
-            raise NoHistory(f"{plain(repository)} is no git repository of uvicorn: give the path or the URL of one")
+        if not git(checkout, "log", "--all", "--max-count=1", "--format=%h", "--", "uvicorn/__init__.py"):
+            raise NoHistory(f"{plain(repository)} is no git repository of uvicorn: REPO is the path or the URL of one")
         yield checkout
 
 
+def _whole(path: Path, repository: str) -> None:
+    """Raises NoHistory for a clone that left files behind, which git would fetch one by one, or not at all."""
+    status, partial, _ = execute(
+        ["git", *QUIET, "config", "--get-regexp", r"remote\..*\.(promisor|partialclonefilter)"], path, settings()
+    )
+    if not status and partial:
+        raise NoHistory(
+            f"{plain(repository)} is a partial clone: run git fetch --refetch --no-filter in it, or clone anew"
+        )
+
+
+def commit(checkout: Path, word: str, revision: str) -> str:
+    """The full name of a tag, branch or commit. Raises NoHistory where it is not there, or is no uvicorn."""
+    # What a local repository calls origin/main is another commit than the main that was cloned from it.
+    origin = Path(git(checkout, "config", "remote.origin.url").rstrip("\n"))
+    sha = ""
+    for folder, name in ((origin, revision), (checkout, revision), (checkout, f"origin/{revision}")):
+        with contextlib.suppress(Unavailable):
+            command = ("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
+            sha = sha or git(folder, *command).strip()
+    if not sha:
+        raise NoHistory(
+            f"{word}: there is no {plain(revision)} in this repository: git fetch --tags there, or name another"
+        )
+    if not git(checkout, "ls-tree", sha, "--", "uvicorn/__init__.py"):
+        raise NoHistory(f"{word}={plain(revision)} has no uvicorn package: name another commit")
+    return sha
+
+
 def search(
-    checkout: Path, good_and_bad: Sequence[str], judging: Callable[[str], Trial], direction: Direction
-) -> tuple[list[Commit], str]:
-    """Run git bisect between two revisions, and return the commits that may be the first bad and git's log.
+    checkout: Path, good: str, bad: str, judging: Callable[[str], Trial], say: Callable[[str], None]
+) -> tuple[list[Commit], bool, str]:
+    """Run git bisect between two commits, GOOD and BAD, in whichever order.
 
-    `judging` judges the checkout as it stands, at the revision that it is told; prints a line for every commit
-    judged. Raises NoHistory where a revision is missing or is no uvicorn, NoChange where one is not as claimed.
+    `judging` judges the checkout as it stands, at the commit that it is told; `say` gets a line for every commit.
+    Returns the commits of which one is the first, whether that is a break, and git's log. Raises NoChange where an end
+    is not as claimed, Undecided with git's words or the reason why an end cannot be judged.
     """
-    ends = []
-    for revision in good_and_bad:
-        try:
-            ends.append(
-                _git(checkout, "rev-parse", "--quiet", "--verify", "--end-of-options", f"{revision}^{{commit}}").strip()
-            )
-        except Unavailable:
-            raise NoHistory(
-                f"there is no tag {plain(revision)} in this repository: run git fetch --tags in it, or name another"
-            ) from None
-        if not _git(checkout, "ls-tree", ends[-1], "--", "uvicorn/__init__.py"):
-            raise NoHistory(f"{plain(revision)} has no uvicorn package: give a git repository of uvicorn")
-    for revision, sha, expected in zip(good_and_bad, ends, (direction.before, direction.after), strict=True):
-        _git(checkout, "checkout", "--quiet", "--force", sha)
-        trial = judging(revision)
-        if trial.verdict is not expected:
-            reason = f" - {trial.reason}" if trial.reason else ""
-            raise NoChange(f"{plain(revision)} is not {expected.name}: {trial.verdict.name}{reason}")
-    old, new = direction.terms
-    subjects = dict(line.split(" ", 1) for line in _git(checkout, "log", "--format=%H %s", *ends).splitlines())
-    _git(checkout, "bisect", "start", f"--term-old={old}", f"--term-new={new}", ends[1], ends[0])
-    while not (found := _suspects(checkout, old, new)):
-        at = _git(checkout, "rev-parse", "HEAD").strip()
-        trial = judging(at)
-        reason = f"  ({trial.reason})" if trial.cause else ""
-        print(f"{at[:12]}  {trial.verdict.name:12}  {plain(subjects.get(at, ''))}{reason}", flush=True)
-        word = {Answer.GOOD: old, Answer.BAD: new}.get(direction.answer(trial), "skip")
-        with contextlib.suppress(Unavailable):  # so git ends where only skipped commits are left; the refs tell
-            _git(checkout, "bisect", word)
-    return [_describe(checkout, sha) for sha in found], "\n".join(
-        map(printable, _git(checkout, "bisect", "log").splitlines())
-    )
+    late = 0
+
+    def judged(sha: str) -> Trial:
+        nonlocal late
+        trial = judging(sha)
+        late += trial.cause is Cause.LATE
+        if late >= LATE:
+            raise Undecided(trial.reason)
+        _put_back(checkout, sha)
+        return trial
+
+    for word, sha, wanted in (("GOOD", good, Verdict.open), ("BAD", bad, Verdict.rejected)):
+        git(checkout, "checkout", "--quiet", "--force", sha)
+        trial = judged(sha)
+        if trial.cause:
+            raise Undecided(f"{word}, {sha[:12]}, cannot be judged: {trial.reason}")
+        if trial.verdict is not wanted:
+            raise NoChange(f"{word}, {sha[:12]}, is not {wanted.name}: {trial.last_line.removeprefix('verdict: ')}")
+    breaks = execute(["git", *QUIET, "merge-base", "--is-ancestor", bad, good], checkout, settings())[0] != 0
+    old, new = ("good", "bad") if breaks else ("broken", "fixed")
+    words = {Verdict.open: old if breaks else new, Verdict.rejected: new if breaks else old}
+    log = git(checkout, "log", "--format=%H %s", good, bad)
+    subjects = dict(line.split(" ", 1) for line in log.rstrip("\n").split("\n"))
+    ends = (bad, good) if breaks else (good, bad)
+    # A subject may say the same, but no line begins with it.
+    first, at = re.compile(rf"(?m)^([0-9a-f]{{40,64}}) is the first {new} commit$"), ""
+    status, said = _bisect(checkout, "start", f"--term-old={old}", f"--term-new={new}", *ends)
+    while not status and not first.search(said):
+        before, at = at, git(checkout, "rev-parse", "HEAD").strip()
+        if at == before:
+            raise Undecided(f"git cannot go on from {at[:12]}: {plain(said)}")
+        trial = judged(at)
+        reason = f"  ({trial.reason[:100]})" if trial.reason and (trial.cause or not trial.case) else ""
+        say(f"{at[:12]}  {trial.verdict.name:12}  {plain(subjects.get(at, ''))}{reason}")
+        status, said = _bisect(checkout, words.get(trial.verdict, "skip"), at)
+    skipped = "only 'skip'ped commits left" in said
+    found = re.findall(r"(?m)^([0-9a-f]{40,64})$", said) if skipped else first.findall(said)
+    if not found:
+        raise Undecided(plain(said))
+    steps = "\n".join(map(printable, git(checkout, "bisect", "log").rstrip("\n").split("\n")))
+    return [described(checkout, sha) for sha in found], breaks, steps
 
 
-def _suspects(checkout: Path, old: str, new: str) -> list[str]:
-    """The commits that may be the first bad, by git's own refs; none as long as one of them can still be judged."""
-    refs = dict(
-        line.split(" ")
-        for line in _git(
-            checkout, "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/bisect"
-        ).splitlines()
-    )
-    good = [sha for name, sha in refs.items() if name.startswith(f"{old}-")]
-    skipped = [sha for name, sha in refs.items() if name.startswith("skip-")]
-    suspects = _git(checkout, "rev-list", refs[new], "--not", *good).split()
-    return suspects if set(suspects) <= {refs[new], *skipped} else []
+def reverted(checkout: Path, sha: str, until: str) -> Commit | None:
+    """The commit up to `until` or on the main branch that reverts another, by what its message says."""
+    one = described(checkout, sha)
+    number = one.link.rpartition("/")[2]
+    told = rf"\b[Rr]everts?\b[^\n]*#{number}\b" if number else "(?!)"
+    # As a glob, the main branch may be absent.
+    log = git(checkout, "log", "-z", "--format=%H%n%B", until, "--glob=refs/remotes/origin/HEA[D]", f"^{sha}")
+    for entry in filter(None, log.split("\0")):
+        other, _, message = entry.partition("\n")
+        named = re.findall(r"This reverts commit ([0-9a-f]{7,64})", message)
+        title = plain(message.partition("\n\n")[0])
+        by_name = title.startswith(f'Revert "{one.subject}"') or re.search(told, message)
+        if any(map(sha.startswith, named)) or (by_name and not title.startswith('Revert "Revert')):
+            return described(checkout, other)
+    return None
 
 
-def _describe(checkout: Path, sha: str) -> Commit:
-    shown = _git(checkout, "show", "--no-patch", "--date=short", "--format=%an%x00%ad%x00%s%x00%b", sha)
+def described(checkout: Path, sha: str) -> Commit:
+    shown = git(checkout, "show", "--no-patch", "--date=short", "--format=%an%x00%ad%x00%s%x00%b", sha)
     author, date, subject, body = shown.rstrip("\n").split("\0", 3)
     # A squashed pull request ends its subject with (#N), a merged one says "Merge pull request #N".
     numbers = re.findall(r"\(#(\d+)\)$|^Merge pull request #(\d+)", subject) or re.findall(r"()\(#(\d+)\)$", body)
@@ -125,6 +168,15 @@ def _describe(checkout: Path, sha: str) -> Commit:
     return Commit(sha, plain(author), date, plain(subject), f"{UPSTREAM}/pull/{number}" if number else "")
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    """What git prints. Raises Unavailable in its own words."""
-    return environment.run(["git", *QUIET, *arguments], folder, environment.git_settings())
+def _bisect(checkout: Path, *words: str) -> tuple[int, str]:
+    status, printed, errors = execute(["git", *QUIET, "bisect", *words], checkout, settings())
+    return status, f"{printed}\n{errors}"
+
+
+def _put_back(checkout: Path, sha: str) -> None:
+    """Undo what a judged uvicorn did to its own files. Raises Undecided with git's words."""
+    try:
+        git(checkout, "reset", "--quiet", "--hard", sha)
+        git(checkout, "clean", "--quiet", "-ffdx")
+    except Unavailable as error:
+        raise Undecided(f"git cannot put the checkout back: {plain(str(error))}") from None

@@ -1,160 +1,193 @@
-"""Which releases of a package there are on the user's own index, when they came out, which were withdrawn."""
+"""Which releases of a package the user's own index has: when they came out, which were withdrawn; and their wheels."""
+
+from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import re
+import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from harness.environment import FOLDER, Unavailable, index_url, read_json, write_whole
 from harness.model import plain
+from harness.place import FOLDER, Unavailable, made, write_whole
+from harness.sources import index_url, redacted, verification
 
-FRESH = 600.0  # seconds for which an index lets its answers be kept, as PyPI says in Cache-Control
+FRESH = 600.0  # seconds for which an answer is kept where the index does not say
 TIMEOUT = 10.0  # seconds, for each packet
 LIMIT = 30.0  # seconds, for the whole answer
 
 
-class Unreachable(Unavailable):
-    """The index gave no answer, and there is none on disk."""
-
-
 @dataclass(frozen=True)
 class Release:
-    """One release: `released` is its date as YYYY-MM-DD, or empty where the index does not say."""
+    """One release: `released` is its date as YYYY-MM-DD, or empty where the index does not say.
+
+    `wheel` is a name for the wheel's content, its digest where the index promises one; empty where there is none.
+    """
 
     version: str
     released: str
     withdrawn: bool
-    wheel: bool
+    wheel: str
     requires_python: str
 
     @property
     def prerelease(self) -> bool:
         return Version(self.version).is_prerelease
 
+    @property
+    def dated(self) -> str:
+        return f"{self.version} ({self.released})" if self.released else self.version
+
     def admits(self, python: str) -> bool:
         """Whether its Requires-Python allows this interpreter's version."""
         try:
             return SpecifierSet(self.requires_python).contains(python, prereleases=True)
-        except InvalidSpecifier:  # uv has the last word
+        except InvalidSpecifier:
             return True
 
 
 @dataclass(frozen=True)
-class Listing:
-    """The releases sorted as versions, and a note where they are an older answer of the index."""
+class Index:
+    """The user's index. What it answers is kept on the disk for as long as it allows, without its address."""
 
-    releases: tuple[Release, ...]
-    note: str = ""
+    url: str | None
+    verify: str | bool
+    pages: dict[str, Any]
 
-    def usable(self, python: str, pre: bool = False, withdrawn: bool = False) -> tuple[Release, ...]:
-        """Those that this interpreter may install, without the withdrawn and the pre-releases unless asked for."""
-        return tuple(
-            release
-            for release in self.releases
-            if release.admits(python) and (pre or not release.prerelease) and (withdrawn or not release.withdrawn)
-        )
+    @classmethod
+    def configured(cls) -> Index:
+        return cls(index_url(), verification(), {})
 
-    def newest(self, python: str, pre: bool = False, withdrawn: bool = False) -> str:
-        """The newest version of those. Raises Unreachable where there is none."""
-        usable = self.usable(python, pre, withdrawn)
-        if not usable:
-            raise Unreachable(f"the package index has no release for Python {python}: name a version")
-        return usable[-1].version
+    @cached_property
+    def client(self) -> Any:
+        # It takes a third of a second to import, and most runs have a fresh answer on the disk.
+        from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
 
+        client = PyPISimple(self.url or PYPI_SIMPLE_ENDPOINT)
+        client.s.verify = self.verify
+        return client
 
-def listing(package: str, folder: Path = FOLDER) -> Listing:
-    """The releases of a package, from the index or from its answer of the last minutes in `folder`.
+    def releases(self, package: str) -> tuple[Release, ...]:
+        """The releases of a package, sorted. An index that cannot be reached is answered for by its last answer.
 
-    An index that cannot be reached is answered for by its last answer, with a note. Raises Unreachable
-    where there is none.
-    """
-    file, url = folder / f"releases-{package}.json", index_url()
-    kept = _read(file)
-    if kept and kept.url == url and 0 <= time.time() - kept.time < FRESH:
-        return Listing(kept.releases)
-    try:
-        releases = _fetch_in_time(package, url)
-    except Exception as error:
-        if not kept:
-            reason = plain(str(error)) or type(error).__name__
-            raise Unreachable(
-                f"the package index cannot be reached: check the network and the index of uv or pip ({reason[:150]})"
-            ) from error
-        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(kept.time))
-        return Listing(kept.releases, f"the package index cannot be reached: these are its releases as of {day}")
-    with contextlib.suppress(Unavailable, OSError):  # it can be asked again
-        write_whole(file, json.dumps({"url": url, "time": time.time(), "releases": list(map(asdict, releases))}))
-    return Listing(releases)
+        Raises Unavailable where there is none.
+        """
+        name = hashlib.sha256((self.url or "").encode()).hexdigest()[:12]
+        file = FOLDER / f"{package}-{name}.json"
+        kept, until = _read(file)
+        if kept and 0 <= until - time.time() <= 86_400:
+            return kept
+        try:
+            page = self.page(package)
+        except Unavailable as error:
+            if not kept:
+                raise
+            day = time.strftime("%Y-%m-%d %H:%M", time.localtime(file.stat().st_mtime))
+            print(f"{error}: these are its releases as of {day}", file=sys.stderr)
+            return kept
+        found = _releases(page.packages, self.url or "")
+        with contextlib.suppress(Unavailable):  # it can be asked again
+            until = time.time() + min(page.fresh, 86_400)
+            write_whole(file, json.dumps({"until": until, "releases": list(map(asdict, found))}))
+        return found
+
+    def page(self, package: str) -> Any:
+        """The index's page on a package, asked for once. Raises Unavailable."""
+        if package not in self.pages:
+            answer: Future[Any] = Future()
+
+            def fetch() -> None:
+                fresh = [FRESH]
+
+                def note(response: Any, *_: Any, **__: Any) -> None:
+                    found = re.search(r"max-age=(\d+)", response.headers.get("Cache-Control", ""))
+                    fresh[0] = float(found[1]) if found else FRESH
+
+                try:
+                    self.client.s.hooks["response"] = [note]
+                    page = self.client.get_project_page(package, timeout=TIMEOUT)
+                    answer.set_result(_Page(page.packages, fresh[0]))
+                except BaseException as error:
+                    answer.set_exception(error)
+
+            # An index may send a byte now and then, for ever; nobody waits for a daemon.
+            threading.Thread(target=fetch, daemon=True).start()
+            try:
+                self.pages[package] = answer.result(LIMIT)
+            except Exception as error:
+                reason = redacted(plain(str(error)))[:150] or type(error).__name__
+                advice = "check the network and the index of uv or pip"
+                raise Unavailable(f"the package index cannot be reached: {advice} ({reason})") from None
+        return self.pages[package]
+
+    def folder(self, release: Release) -> Path:
+        """The folder of a release of uvicorn, its wheel unpacked. Raises Unavailable."""
+
+        def build(new: Path) -> None:
+            wheel = new.parent / "uvicorn.whl"
+            files = [file for file in self.page("uvicorn").packages if _wheel(file, self.url or "") == release.wheel]
+            try:
+                self.client.download_package(files[0], wheel, verify=bool(files[0].digests), timeout=TIMEOUT)
+                with zipfile.ZipFile(wheel) as opened:
+                    opened.extractall(new)
+            except Exception as error:
+                reason = redacted(plain(str(error)))[:150] or type(error).__name__
+                raise Unavailable(f"the wheel of uvicorn {release.version} cannot be had ({reason})") from error
+
+        return made(FOLDER / "releases" / f"{release.version}-{release.wheel[:12]}", build)
+
+    def prepare(self, releases: Iterable[Release], workers: int) -> None:
+        """Fetch the wheels of these at once; what cannot be had is told when it is asked for."""
+        absent = [one for one in releases if one.wheel and not self._there(one)]
+        if len(absent) > 1:
+            with contextlib.suppress(Unavailable):
+                self.page("uvicorn")
+                pool = ThreadPoolExecutor(workers)
+                try:
+                    for done in [pool.submit(self.folder, one) for one in absent]:
+                        done.exception()
+                finally:  # nobody waits where somebody said Ctrl-C
+                    pool.shutdown(wait=False, cancel_futures=True)
+
+    def _there(self, release: Release) -> bool:
+        return (FOLDER / "releases" / f"{release.version}-{release.wheel[:12]}").is_dir()
 
 
 @dataclass(frozen=True)
-class _Kept:
-    url: str | None
-    time: float
-    releases: tuple[Release, ...]
+class _Page:
+    packages: list[Any]
+    fresh: float
 
 
-def _read(file: Path) -> _Kept | None:
-    """The last answer; none where there is none, or something else stands in the file."""
-    read = read_json(file)
+def checked(version: str) -> Version:
+    """The version. Raises ValueError where it is none."""
     try:
+        return Version(version)
+    except InvalidVersion:
+        raise ValueError(f"{plain(version)!r} is no version, such as 0.20.0") from None
+
+
+def _read(file: Path) -> tuple[tuple[Release, ...], float]:
+    """The last answer and until when it holds; none where there is none, or something else stands in the file."""
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
         releases = tuple(Release(**release) for release in read["releases"])
-        if not all(_is_version(release.version) for release in releases):
-            return None
-        return _Kept(read["url"], min(float(read["time"]), 1e10), releases)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _fetch_in_time(package: str, url: str | None) -> tuple[Release, ...]:
-    """The releases as the index has them now. Raises whatever went wrong, TimeoutError after LIMIT."""
-    answer: Future[tuple[Release, ...]] = Future()
-
-    def fetch() -> None:
-        try:
-            answer.set_result(_fetch(package, url))
-        except BaseException as error:
-            answer.set_exception(error)
-
-    # An index may send a byte now and then, for ever; nobody waits for a daemon.
-    threading.Thread(target=fetch, daemon=True).start()
-    return answer.result(LIMIT)
-
-
-def _fetch(package: str, url: str | None) -> tuple[Release, ...]:
-    # It takes a third of a second to import, and most runs have a fresh answer on disk.
-    from pypi_simple import PYPI_SIMPLE_ENDPOINT, DistributionPackage, PyPISimple
-
-    with PyPISimple(url or PYPI_SIMPLE_ENDPOINT) as client:
-        page = client.get_project_page(package, timeout=TIMEOUT)
-    files: dict[str, list[DistributionPackage]] = {}
-    for file in page.packages:
-        if file.version and _is_version(file.version):
-            files.setdefault(str(Version(file.version)), []).append(file)
-    return tuple(sorted((_release(version, files[version]) for version in files), key=lambda r: Version(r.version)))
-
-
-def download(package: str, version: str, folder: Path) -> Path:
-    """The source distribution of a release, in the folder. Raises Unreachable."""
-    from pypi_simple import PYPI_SIMPLE_ENDPOINT, PyPISimple
-
-    try:
-        with PyPISimple(index_url() or PYPI_SIMPLE_ENDPOINT) as client:
-            files = client.get_project_page(package, timeout=TIMEOUT).packages
-            [file] = [one for one in files if one.version == version and one.package_type == "sdist"]
-            client.download_package(file, folder / file.filename, timeout=TIMEOUT)
-            return folder / file.filename
-    except Exception as error:
-        reason = f"the sources of {package} {version} cannot be downloaded ({plain(str(error))[:150]})"
-        raise Unreachable(f"{reason}: check the network and the index of uv or pip") from error
+        whole = all(isinstance(value, str) for one in releases for value in (one.released, one.wheel))
+        return (releases, float(read["until"])) if whole and all(_is_version(r.version) for r in releases) else ((), 0)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return (), 0
 
 
 def _is_version(text: str) -> bool:
@@ -165,13 +198,28 @@ def _is_version(text: str) -> bool:
     return True
 
 
-def _release(version: str, files: Iterable[Any]) -> Release:
+def _releases(files: Iterable[Any], url: str) -> tuple[Release, ...]:
+    found: dict[str, list[Any]] = {}
+    for file in files:
+        if file.version and _is_version(file.version):
+            found.setdefault(str(Version(file.version)), []).append(file)
+    return tuple(_release(version, found[version], url) for version in sorted(found, key=Version))
+
+
+def _release(version: str, files: list[Any], url: str) -> Release:
     files = sorted(files, key=lambda file: file.package_type != "wheel")  # a wheel speaks for the release
     dates = [file.upload_time.date().isoformat() for file in files if file.upload_time]
     return Release(
         version=version,
         released=min(dates, default=""),
         withdrawn=all(file.is_yanked for file in files),
-        wheel=files[0].package_type == "wheel",
+        wheel=_wheel(files[0], url),
         requires_python=files[0].requires_python or "",
     )
+
+
+def _wheel(file: Any, url: str) -> str:
+    if file.package_type != "wheel":
+        return ""
+    promised = file.digests.get("sha256") if file.digests else ""
+    return promised or hashlib.sha256(f"{url} {file.filename}".encode()).hexdigest()

@@ -1,146 +1,157 @@
-"""Twenty minutes in five steps: predict, run the real command, see, and learn why; then be the judge of a bisect."""
+"""lesson: predict, run the real command, compare; then judge a bisect oneself. What is right is what was measured."""
 
+from __future__ import annotations
+
+import contextlib
+import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
-from harness import index, releases, shelf
-from harness.environment import ROOT
+from harness import releases
+from harness.asking import question
+from harness.index import Index
 from harness.judge import Judge
-from harness.model import HEADER, Observation, Trial
-from harness.search import DIRECTIONS, Answer, Found, search
-from harness.shelf import Setting
+from harness.model import Trial, Verdict
+from harness.place import ROOT, Unavailable
+from harness.search import Answer, search
+from harness.steps import QUESTIONS, RESPONSE, STEPS, Step
+from harness.words import Mistake
 
-CELL = ("websockets", "server-headers")
-WORDS = {"good": Answer.GOOD, "bad": Answer.BAD, "skip": Answer.UNTESTABLE}
-
-
-@dataclass(frozen=True)
-class Step:
-    """A question to answer before, the command that answers it, and the reason."""
-
-    question: str
-    command: tuple[str, ...]
-    why: str
+WIDTH = 79  # columns
+ANSWERS = {"good": Answer.GOOD, "bad": Answer.BAD, "skip": Answer.UNTESTABLE}
+OF_CLIENT = {Verdict.open: "good", Verdict.rejected: "bad", Verdict.inconclusive: "skip"}
 
 
-STEPS = (
-    Step(
-        "The app accepts with subprotocol='ocpp2.0.1'; uvicorn.Config(headers=) has 'ocpp2.0.1, ocpp2.0, ocpp1.6'.\n"
-        "How many Sec-WebSocket-Protocol lines has the response of uvicorn 0.20.0, and who writes each?",
-        ("make", "broken"),
-        "Two: uvicorn writes one for subprotocol=, and adds headers= as it is. RFC 6455 allows one.",
-    ),
-    Step(
-        "The same app and client with uvicorn 0.19.0, one release earlier: how many lines now?",
-        ("make", "fixed"),
-        "One: before pull request #1606, in 0.20.0, headers= did not reach WebSocket responses.",
-    ),
-    Step(
-        "Is it 0.20.0 that is at fault? Take the header away, and keep uvicorn 0.20.0.",
-        ("make", "try", "UVICORN=0.20.0", "CASE=none"),
-        "It opens: the app must not send the header. This is the control, and the repair.",
-    ),
-    Step(
-        "Now the header is in websocket.accept's own headers. Would 0.19.0 help? (0.18.3 is older still.)",
-        ("make", "try", "UVICORN=0.18.3", "CASE=accept-headers"),
-        "No: those headers are sent since #1293, in 0.17.0. Another way to the same failure, with a date of its own.",
-    ),
-    Step(
-        "Pages say 'upgrade to 0.20.0'. For which app is that true? Here it sends the header, and accepts without\n"
-        "subprotocol=: what was agreed up to 0.19.0, and from 0.20.0 on?",
-        ("make", "bisect", "CASE=header-alone", "FIND=fix", "GOOD=0.18.0", "BAD=0.22.0"),
-        "Nothing was agreed before, and the header's value is since. For that app the same change is the fix.",
-    ),
-)
+def teach(words: Mapping[str, str]) -> int:
+    """Walk through the steps, a bisect and three questions; it waits only for somebody at a terminal. Returns 0.
+
+    Raises Mistake, and Unavailable where something cannot be measured.
+    """
+    at = words.get("AT", "start")
+    if at not in ("start", "bisect"):
+        raise Mistake(f"AT={at}: it is start or bisect")
+    measured: dict[str, str] = {}
+    for number, step in enumerate(STEPS if at == "start" else (), 1):
+        print(f"\n\n--- {number} of {len(STEPS)}\n{step.asks}")
+        said = choice(step.choices)
+        measured[step.command], lines, total = run(step)
+        print(f"\n$ {step.command}\n... {total} lines; these answer it:")
+        print(*map(cut, lines), sep="\n")
+        print(f"\n{compared(step.choices, said, measured[step.command])}\n{step.why}", flush=True)
+        ask("Enter goes on. ", ("",))
+    first_bad, newest_opens = judge_yourself()
+    for step in STEPS:
+        measured[step.command] = measured.get(step.command) or run(step)[0]
+    summary = []
+    for last in QUESTIONS:
+        print(f"\n\n{last.asks}")
+        said = choice(last.choices)
+        true = [letter for letter, so in zip("abc", last.true(measured, first_bad, newest_opens), strict=True) if so]
+        summary.append(f"{last.asks}\n{compared(last.choices, said, true[0] if len(true) == 1 else '')}")
+    print("\n\n--- What you said, and what was measured", *summary, sep="\n", flush=True)
+    return 0
 
 
-class Asking(Exception):
-    """The release that the search would ask about next."""
+def run(step: Step) -> tuple[str, list[str], int]:
+    """Run a step's command: the choice that is measured, the lines that answer it, and how many there were.
 
-    def __init__(self, place: int) -> None:
-        super().__init__(place)
-        self.place = place
-
-
-def teach() -> None:
-    """Walk through the steps and the bisect; pauses only where somebody is at the terminal. Raises Unavailable."""
-    for number, step in enumerate(STEPS, 1):
-        print(f"\nStep {number} of {len(STEPS)}. {step.question}\n", flush=True)
-        pause("Make your prediction, then press Enter to run it.")
-        print(f"$ {' '.join(step.command)}", flush=True)
-        run(step.command)
-        print(f"\nWhy: {step.why}", flush=True)
-        pause("Press Enter to go on.")
-    print("\nNow be the judge of a bisect. For each release you see the response: say good, bad or skip; back undoes.")
-    judge_yourself()
+    Raises Unavailable where it does not answer.
+    """
+    # This make's own words are not for the make that it starts.
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "GNUMAKE"))}
+    command = [*step.command.split(), "--silent", "--no-print-directory"]
+    done = subprocess.run(command, cwd=ROOT, env=others, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    printed = done.stdout.splitlines()
+    lines = [line for line in printed if re.match(step.answers, line)]
+    if done.returncode or not step.measured(lines):
+        raise Unavailable(f"{step.command} did not answer: {(done.stderr.splitlines() or printed or [''])[-1]}")
+    return step.measured(lines), lines, len(printed) + len(done.stderr.splitlines())
 
 
-def run(command: Sequence[str]) -> None:
-    """Run a make command, and print what it prints but for what make itself says of its status and its folder."""
-    quiet = [*command, "--silent", "--no-print-directory"]
-    done = subprocess.run(quiet, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    print("".join(line for line in done.stderr.splitlines(True) if not line.startswith("make")), end="", flush=True)
+class Back(Exception):
+    """The learner takes an answer back."""
 
 
-def judge_yourself() -> None:
-    """Let the learner answer for each release, and say at the end where that leads. Raises Unavailable."""
-    setting = Setting(shelf.pins(), shelf.interpreter())
-    listing, python = index.listing("uvicorn"), setting.interpreter.version
-    items = releases.candidates(listing, python, "0.12.1", listing.newest(python), False, False)
-    seen: dict[int, tuple[Trial, Observation]] = {}
-    given: list[tuple[int, Answer]] = []
-    with Judge(setting) as judging:
+def judge_yourself() -> tuple[str, bool]:
+    """Let the learner judge releases, and say where that leads.
 
-        def look(place: int) -> tuple[Trial, Observation]:
+    Returns the first bad release by client.py's verdicts, and whether the newest opens. Raises Unavailable.
+    """
+    index = Index.configured()
+    asked = question({}, index)
+    among = releases.usable(index.releases("uvicorn"), asked.base.interpreter.version, False, False, [])
+    seen: dict[int, Trial] = {}
+    given: dict[int, str] = {}
+    with Judge(asked, index) as judging:
+        among = among[judging.oldest(among) :]
+
+        def of_client(place: int) -> str:
             if place not in seen:
-                [seen[place]] = judging.observe(items[place].version, [CELL])
-            return seen[place]
+                seen[place] = judging.release(among[place], observed=True)[0]
+            return OF_CLIENT[seen[place].verdict]
 
-        def of_client(place: int, _: int) -> Answer:
-            return DIRECTIONS["break"].answer(look(place)[0])
-
-        while True:
-            try:
-                found = replay(len(items), given)
-                break
-            except Asking as asking:
-                trial, observed = look(asking.place)
-                print(f"\nuvicorn {trial.uvicorn} ({items[asking.place].released})")
-                print("\n".join(line for line in observed.lines if line.startswith("< HTTP") or HEADER in line.lower()))
-                word = said() or next(word for word, answer in WORDS.items() if answer is of_client(asking.place, 0))
+        def of_learner(place: int, left: int) -> Answer:
+            if place not in given:
+                of_client(place)
+                more = f"at most {left - 1} more" if left > 1 else "the last step"
+                print(f"\nuvicorn {among[place].dated}, {more}")
+                print(*(cut(line) for line in seen[place].lines if re.match(RESPONSE, line)), sep="\n", flush=True)
+                word = ask("good, bad, skip or back? ", (*ANSWERS, "back")) or of_client(place)
                 if word == "back":
-                    given[-1:] = []
-                else:
-                    given.append((asking.place, WORDS[word]))
-        true = search(range(len(items)), of_client)
-    for whose, end in (("You land", found), ("client.py lands", true)):
-        print(f"\n{whose} at {items[end.last_good].version} good, {items[end.first_bad].version} bad.", end="")
-    print(" The same." if found == true else " Not the same: look again at the releases between the two.")
+                    if given:
+                        given.popitem()
+                    raise Back
+                given[place] = word
+            return ANSWERS[given[place]]
+
+        ends = [f"{among[place].version} is {of_client(place)}" for place in (0, len(among) - 1)]
+        if OF_CLIENT[seen[0].verdict] != "good" or of_client(len(among) - 1) != "bad":
+            raise Unavailable(f"{' and '.join(ends)}: there is nothing to bisect")
+        print(f"\n\n--- Judge a bisect yourself: {' and '.join(ends)}, client.py says.")
+        print("Of each release you see the response. Say good, bad or skip; back undoes.")
+        while True:
+            with contextlib.suppress(Back):
+                yours = search(range(len(among)), of_learner)
+                break
+        theirs = search(range(len(among)), lambda place, _: ANSWERS[of_client(place)])
+    print()
+    for whose, found in (("You land", yours), ("client.py lands", theirs)):
+        print(f"{whose} at {among[found.last_good].version} good, {among[found.first_bad].version} bad.")
+    for place, word in given.items():
+        if word != OF_CLIENT[seen[place].verdict]:
+            print(f"{among[place].version}: you said {word}, client.py says {OF_CLIENT[seen[place].verdict]}.")
+    print("The same." if yours == theirs else "Not the same.", flush=True)
+    return among[theirs.first_bad].version, seen[len(among) - 1].verdict is Verdict.open
 
 
-def replay(count: int, given: list[tuple[int, Answer]]) -> Found[int]:
-    """The result of the search with the answers given so far. Raises Asking where it needs one more."""
-    answers = dict(given)
-
-    def ask(place: int, _: int) -> Answer:
-        if place not in answers:
-            raise Asking(place)
-        return answers[place]
-
-    return search(range(count), ask)
+def choice(choices: Sequence[str]) -> str:
+    """What the learner chooses of a, b and c; empty where nobody is at the terminal."""
+    print(*(f"  {letter}) {text}" for letter, text in zip("abc", choices, strict=True)), sep="\n", flush=True)
+    return ask("a, b or c? ", ("a", "b", "c"))
 
 
-def said(read: Callable[[str], str] = input) -> str:
-    """What the learner says of a release; empty where nobody is at the terminal."""
+def compared(choices: Sequence[str], said: str, measured: str) -> str:
+    """What was said beside what was measured."""
+    text = dict(zip("abc", choices, strict=True))
+    what = f"Measured: {measured}) {text[measured]}." if measured else "What was measured does not decide it."
+    if not said:
+        return what
+    return f"{what} You said so." if said == measured else f"{what}\nYou said: {said}) {text[said]}."
+
+
+def ask(prompt: str, words: Sequence[str]) -> str:
+    """One of these words, as the learner types it; empty where nobody is at the terminal."""
     while sys.stdin.isatty():
-        word = read("good, bad, skip or back? ").strip().lower()
-        if word in (*WORDS, "back"):
+        try:
+            word = input(prompt).strip().lower()
+        except EOFError:
+            raise KeyboardInterrupt from None
+        if word in words:
             return word
     return ""
 
 
-def pause(text: str) -> None:
-    if sys.stdin.isatty():
-        input(text)
+def cut(line: str) -> str:
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."

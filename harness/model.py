@@ -1,18 +1,18 @@
-"""What travels between the rooms of the harness. Python 3.8 and later: the trial reads it in every environment."""
+"""What travels between the modules. Python 3.8 and later: it is read in every environment under test."""
+
+from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
-from client import CASES, Verdict
+from client import Verdict
 
-__all__ = ["CASES", "Verdict"]
+__all__ = ["Verdict"]
 
-IMPLEMENTATIONS = ("auto", "websockets", "wsproto", "websockets-sansio")
-HEADER = "sec-websocket-protocol"
 UPSTREAM = "https://github.com/Kludex/uvicorn"
-Cell = Tuple[str, str]  # an implementation and a case
-NO_CELL = ("", "")  # of a script, which has neither
+IMPLEMENTATIONS = ("websockets", "wsproto", "websockets-sansio", "auto")
+HEADER = "sec-websocket-protocol"
 
 
 class Cause(Enum):
@@ -20,120 +20,112 @@ class Cause(Enum):
 
     NO_WHEEL = "the index has no wheel of it"
     OTHER_PYTHON = "it requires another Python"
-    OTHER_PINS = "it requires other versions than the pins"
+    OTHER_PINS = "it requires other versions than there are"
     NO_IMPLEMENTATION = "it has no such implementation"
-    MISSING_IMPORT = "it imports what the pins do not bring"
-    NO_PACKAGE = "there is no uvicorn in the folder"
-    IMPORT_FAILED = "it cannot be imported"
-    NO_APP = "the app cannot be imported"
-    NOT_STARTED = "it did not start"
+    MISSING_IMPORT = "it imports what is not there"
     OTHER_ANSWER = "it answered something else"
-    NO_ANSWER = "it did not answer, or the machine kept it from answering"
-    ENDED = "its process ended, or was ended, before it said anything"
-    OTHER_UVICORN = "another uvicorn ran"
-    DISAGREEING = "its runs did not agree"
     UNPATCHED = "the patch does not apply to it"
-    SKIPPED = "the script said that it cannot tell"
-    DAMAGED = "files were changed after they were installed"
-    UNAVAILABLE = "it could not be had"
-
-    @property
-    def lasting(self) -> bool:
-        """Whether that follows from the release, the pins and the Python alone, so that every machine says the same."""
-        return self in LASTING
+    NO_APP = "the app cannot be imported"
+    LATE = "it did not end in time"
+    FAILED = "it failed in another way"  # which another day or machine need not see again
 
 
-LASTING = {
-    *(Cause.NO_WHEEL, Cause.OTHER_PYTHON, Cause.OTHER_PINS, Cause.NO_IMPLEMENTATION, Cause.MISSING_IMPORT),
-    Cause.OTHER_ANSWER,
-}
+@dataclass(frozen=True)
+class App:
+    """An ASGI app, and how it is served and dialed.
+
+    `name` is `/path/to/file.py:app`, or `package.module:app` as seen from `folder`. What is None here is what the
+    module says in HEADERS, OFFER and NONE; where it says nothing: no headers, ocpp2.0.1, inconclusive.
+    """
+
+    name: str
+    folder: str
+    ws: str
+    case: str = ""
+    headers: list[list[str]] | None = None
+    offer: list[str] | None = None
+    none: str | None = None
+    path: str = "/"
+
+
+@dataclass(frozen=True)
+class Script:
+    """A command line for `sh`: where it runs and with which variables.
+
+    What it prints goes to the file `output`, which uvicorns it imported to the file `imported`.
+    """
+
+    line: str
+    folder: str
+    variables: dict[str, str]
+    output: str
+    imported: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is asked of one folder with `uvicorn/` in it: apps or a script.
+
+    `release` is the version that it must be, or empty; `changes` says that its files may change, so that no bytecode
+    is kept; `observed` that somebody reads more than the verdict. `limit` is in seconds.
+    """
+
+    folder: str
+    limit: float
+    apps: list[App] = field(default_factory=list)
+    script: Script | None = None
+    release: str = ""
+    changes: bool = True
+    observed: bool = False
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Job:
+        script = Script(**data["script"]) if data["script"] else None
+        return cls(**{**data, "apps": [App(**app) for app in data["apps"]], "script": script})
 
 
 @dataclass
 class Trial:
-    """One handshake and its verdict.
+    """One handshake, or one run of a script, and its verdict.
 
-    `ran` is the class that handled the connection, `sent` holds the value of every Sec-WebSocket-Protocol
-    line of the response in order, `reason` is a sentence for people, `cause` is set where it is inconclusive.
+    `reason` is a sentence for people, `cause` is set where it is inconclusive, `ran` is the class that handled the
+    connection, `sent` the value of every Sec-WebSocket-Protocol line of the response, in order. Only where it is
+    observed: `lines` is the handshake as websockets logs it, `traceback` that of the client.
     """
 
     uvicorn: str
-    implementation: str
-    case: str
+    implementation: str = ""
+    case: str = ""
     verdict: Verdict = Verdict.inconclusive
     reason: str = ""
-    cause: Optional[Cause] = None
+    cause: Cause | None = Cause.FAILED
     ran: str = ""
-    sent: List[str] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    traceback: str = ""
 
-    def to_json(self) -> Dict[str, Any]:
+    def judged(self, verdict: Verdict, reason: str, cause: Cause | None = None) -> Trial:
+        """Set the verdict, and return the trial."""
+        self.verdict, self.reason, self.cause = verdict, reason, cause
+        return self
+
+    def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "verdict": self.verdict.name, "cause": self.cause and self.cause.name}
 
     @classmethod
-    def from_json(cls, data: Any) -> "Trial":
+    def from_json(cls, data: Any) -> Trial:
         """Raises KeyError, TypeError or ValueError for anything else than `to_json` gives."""
-        trial = cls(**{**data, "verdict": Verdict[data["verdict"]], "cause": data["cause"] and Cause[data["cause"]]})
-        texts = [trial.uvicorn, trial.implementation, trial.case, trial.reason, trial.ran, *trial.sent]
-        if not all(isinstance(text, str) for text in texts) or (trial.cause is None) == (
-            trial.verdict is Verdict.inconclusive
-        ):
+        cause = Cause[data["cause"]] if data["cause"] else None
+        trial = cls(**{**data, "verdict": Verdict[data["verdict"]], "cause": cause})
+        texts = [trial.uvicorn, trial.implementation, trial.case, trial.reason, trial.ran, trial.traceback]
+        whole = all(isinstance(text, str) for text in [*texts, *trial.sent, *trial.lines])
+        if not whole or (cause is None) == (trial.verdict is Verdict.inconclusive):
             raise ValueError("no trial")
         return trial
 
-
-@dataclass
-class Observation:
-    """What only a reader wants of a trial; each part is empty where the trial did not get that far."""
-
-    scope: str = ""
-    lines: List[str] = field(default_factory=list)  # "> " sent, "< " received
-    writers: List[Tuple[str, str]] = field(default_factory=list)  # who wrote a value of the header, and the value
-    traceback: str = ""
-    modules: List[str] = field(default_factory=list)  # uvicorn's files that were imported
-
-
-@dataclass
-class App:
-    """An ASGI app of one's own, `path/to/file.py:app` or `package.module:app` seen from `folder`; how it is dialed."""
-
-    name: str
-    folder: str
-    offer: List[str]
-    path: str
-    headers: List[Tuple[str, str]]
-
-
-@dataclass
-class Script:
-    """A command of one's own: where it runs, with which variables, where its output goes, its limit in seconds."""
-
-    command: List[str]
-    folder: str
-    environment: Dict[str, str]
-    output: str
-    limit: float
-
-
-@dataclass
-class Job:
-    """All that is asked of one folder with `uvicorn/` in it: cases of server.py, or of an app or a script of one's own.
-
-    `release` is the version that it must be, or empty; `whole` says that it must be as its wheel was,
-    `observed` that somebody reads more than the verdicts.
-    """
-
-    source: str
-    cells: List[Cell]
-    release: str = ""
-    whole: bool = False
-    observed: bool = False
-    app: Optional[App] = None
-    script: Optional[Script] = None
-
-    @classmethod
-    def from_json(cls, data: Dict[str, Any]) -> "Job":
-        app, script = data["app"] and App(**data["app"]), data["script"] and Script(**data["script"])
-        return cls(**{**data, "app": app, "script": script})
+    @property
+    def last_line(self) -> str:
+        return f"verdict: {self.verdict.name}" + (f" - {self.reason}" if self.reason else "")
 
 
 def plain(text: str) -> str:

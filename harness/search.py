@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Generic, TypeVar
 
-from harness.model import Trial, Verdict
-
 T = TypeVar("T")
 
 
@@ -19,42 +17,6 @@ class Answer(Enum):
     GOOD = auto()
     BAD = auto()
     UNTESTABLE = auto()
-
-
-@dataclass(frozen=True)
-class Direction:
-    """What is looked for: the verdict before the change and after it, and the names of the two sides."""
-
-    before: Verdict
-    after: Verdict
-    last: str
-    first: str
-
-    def answer(self, trial: Trial) -> Answer:
-        return {self.before: Answer.GOOD, self.after: Answer.BAD}.get(trial.verdict, Answer.UNTESTABLE)
-
-    @property
-    def terms(self) -> tuple[str, str]:
-        """How the two sides are called: good and bad, or broken and fixed where a fix is looked for."""
-        return ("good", "bad") if self.before is Verdict.open else ("broken", "fixed")
-
-
-DIRECTIONS = {
-    "break": Direction(Verdict.open, Verdict.rejected, "last good", "first bad"),
-    "fix": Direction(Verdict.rejected, Verdict.open, "last bad", "first fixed"),
-}
-
-
-class NoChange(Exception):
-    """An end of the range is not what it was said to be."""
-
-
-class NothingTestable(Exception):
-    """There are no two ends that can be judged; `lacking` where that is for what the pins do not bring."""
-
-    def __init__(self, reason: str, lacking: bool = False) -> None:
-        super().__init__(reason)
-        self.lacking = lacking
 
 
 @dataclass(frozen=True)

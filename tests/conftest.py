@@ -3,39 +3,45 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness import environment, shelf
+from harness import base, index, judge, place
+from harness.base import Base, Interpreter
+from harness.index import Index, Release
+from harness.judge import Judge, Question
 
 ROOT = Path(__file__).resolve().parent.parent
 Done = subprocess.CompletedProcess[str]
-NO_INDEX = {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0"}
+NOWHERE = "http://127.0.0.1:9/simple"  # an index that is not there
+RING_0 = ("README.md", "Makefile", "server.py", "client.py", "requirements-broken.txt", "requirements-fixed.txt")
 
 
 def run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> Done:
     """Run a command to its end, with these variables beside the environment's."""
     environment = {**os.environ, **variables}
-    return subprocess.run(list(command), cwd=cwd, capture_output=True, text=True, timeout=120, env=environment)
+    return subprocess.run(
+        list(command), cwd=cwd, capture_output=True, text=True, errors="replace", timeout=120, env=environment
+    )
 
 
-def harness(*arguments: str | Path, cwd: Path = ROOT, project: Path = ROOT, **variables: str) -> Done:
-    """`python -m harness` of a project, in any current folder."""
-    return run(sys.executable, "-m", "harness", *arguments, cwd=cwd, PYTHONPATH=str(project), **variables)
+def harness(*words: str, cwd: Path = ROOT, **variables: str) -> Done:
+    """The tool with these words, in any current folder."""
+    return run(sys.executable, ROOT / "harness", *words, cwd=cwd, **variables)
 
 
-def make(*arguments: str, cwd: Path = ROOT, **variables: str) -> Done:
-    return run("make", *arguments, cwd=cwd, **variables)
+def make(*words: str, cwd: Path = ROOT, **variables: str) -> Done:
+    return run("make", *words, cwd=cwd, **variables)
 
 
 def copy_of_the_project(folder: Path) -> Path:
-    """The tracked files and nothing built, as in a fresh clone."""
+    """The files of the project and nothing built, as in a fresh clone."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = ("Makefile", "server.py", "client.py", "requirements-broken.txt", "requirements-fixed.txt")
-    for name in (*names, "requirements-harness.txt"):
+    for name in RING_0:
         shutil.copy(ROOT / name, folder)
-    for name in ("harness", "evidence", "upstream"):
+    for name in ("harness", "cases", "evidence", "upstream"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
@@ -49,7 +55,7 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder for what the harness of this process builds."""
-    for module in (environment, shelf):
+    for module in (place, base, index, judge):
         monkeypatch.setattr(module, "FOLDER", tmp_path / "environments")
     return tmp_path / "environments"
 
@@ -68,18 +74,32 @@ def pinned() -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def newest_websockets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter with the newest websockets on the index, for client.py."""
-    folder = tmp_path_factory.mktemp("newest-websockets")
-    subprocess.run(["uv", "venv", "-q", folder], check=True)
-    subprocess.run(["uv", "pip", "install", "-q", "--python", folder, "websockets"], check=True)
-    return folder / "bin" / "python"
+def releases() -> dict[str, Release]:
+    """The releases of uvicorn on the index, by version."""
+    return {one.version: one for one in Index.configured().releases("uvicorn")}
+
+
+@pytest.fixture(scope="session")
+def cases_base() -> Base:
+    return base.of_cases(Interpreter.named())
+
+
+@pytest.fixture(scope="session")
+def source(releases: dict[str, Release]) -> Callable[[str], Path]:
+    """The folder of a release, which no test changes."""
+    return lambda version: Index.configured().folder(releases[version])
+
+
+@pytest.fixture
+def judging(cases_base: Base) -> Callable[..., Judge]:
+    """A Judge of a question, in which the base is that of the cases where it is not given."""
+    return lambda **question: Judge(Question(**{"base": cases_base, "name": "a question", **question}))
 
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests see the tools beside their interpreter, and the colours and make variables of no caller."""
-    for name in ("NO_COLOR", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CASE", "WS", "PYTHONDONTWRITEBYTECODE"):
+    for name in ("NO_COLOR", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONDONTWRITEBYTECODE"):
         monkeypatch.delenv(name, raising=False)
 
 

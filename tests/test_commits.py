@@ -1,351 +1,406 @@
-"""`python -m harness bisect-commits` and `try --source`, over histories made of released uvicorns."""
+"""bisect-commits: histories made of released uvicorns, and random ones that are held against `git bisect run`."""
 
-import hashlib
+import itertools
 import os
-import py_compile
+import random
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Sequence
-from importlib.machinery import EXTENSION_SUFFIXES
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from harness import index, shelf
-from harness.shelf import Setting, pins
+from harness import commits
+from harness.commits import NoHistory, Undecided, search
+from harness.model import Cause, Trial, Verdict
+from harness.releases import NoChange
 
-from .conftest import ROOT, Done, harness, run
+from .conftest import ROOT, Done, harness
 
-TRIAL = ROOT / "harness" / "trial.py"
-HERE = Setting(pins(), shelf.interpreter())
-AUTHOR = {"GIT_AUTHOR_NAME": "Ada Lovelace", "GIT_AUTHOR_EMAIL": "a@b.c", "GIT_AUTHOR_DATE": "2022-11-20T12:00:00+0000"}
-COMMITTER = {"GIT_COMMITTER_NAME": "C", "GIT_COMMITTER_EMAIL": "c@b.c"}
-
-
-def search(repository: Path, *arguments: str, **variables: str) -> Done:
-    return harness("bisect-commits", "--repo", repository, *arguments, cwd=ROOT, project=ROOT, **variables)
+Source = Callable[[str], Path]
+BROKEN = {"good": Verdict.open, "bad": Verdict.rejected}
+EMPTY = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+PERSON = {"NAME": "Ada Lovelace", "EMAIL": "a@b.c", "DATE": "2022-11-20T12:00:00+0000"}
+WHO = {f"GIT_{role}_{name}": value for role in ("AUTHOR", "COMMITTER") for name, value in PERSON.items()}
 
 
-def git(folder: Path, *arguments: str, **environment: str) -> str:
-    dates = {**AUTHOR, "GIT_COMMITTER_DATE": AUTHOR["GIT_AUTHOR_DATE"], **COMMITTER}
-    command = ["git", "-c", "init.defaultBranch=main", "-c", "advice.detachedHead=false", *arguments]
+def git(folder: Path, *words: str, text: str | None = None, status: bool = True) -> str:
+    command = ["git", "-c", "init.defaultBranch=main", "-c", "advice.detachedHead=false", *words]
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=True, env={**os.environ, **dates, **environment}
+        command,
+        cwd=folder,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=status,
+        env={**os.environ, **WHO, **EMPTY},
     )
     return done.stdout.strip()
 
 
-def new_repository(folder: Path) -> Path:
-    folder.mkdir()
+def commit(repository: Path, subject: str, tag: str = "", **files: str) -> str:
+    """Commit the tree as it stands and these files of uvicorn's."""
+    for name, text in files.items():
+        (repository / "uvicorn").mkdir(exist_ok=True)
+        (repository / "uvicorn" / f"{name}.py").write_text(text)
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", subject)
+    if tag:
+        git(repository, "tag", tag)
+    return git(repository, "rev-parse", "HEAD")
+
+
+def new(folder: Path) -> Path:
+    folder.mkdir(parents=True)
     git(folder, "init", "--quiet")
     return folder
 
 
-def put(folder: Path, version: str) -> None:
-    """The sources of a release as the working tree."""
-    shutil.rmtree(folder / "uvicorn", ignore_errors=True)
-    shutil.copytree(shelf.release(version) / "uvicorn", folder / "uvicorn")
+def line_of(folder: Path, states: Sequence[str]) -> tuple[Path, list[str]]:
+    """A history in one line of stand-ins for uvicorn, each good, bad or skipped, tagged v0, v1, ..."""
+    repository = new(folder)
+    shas = [commit(repository, f"Number {n}", f"v{n}", __init__=f"{s} = {n}\n") for n, s in enumerate(states)]
+    return repository, shas
 
 
-def commit(folder: Path, subject: str, tag: str = "", **environment: str) -> str:
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--allow-empty", "--message", subject, **environment)
-    if tag:
-        git(folder, "tag", tag)
-    return git(folder, "rev-parse", "HEAD")
+def marked(checkout: Path) -> Callable[[str], Trial]:
+    """Judges a stand-in by the word that its __init__.py begins with."""
+
+    def judging(sha: str) -> Trial:
+        assert git(checkout, "rev-parse", "HEAD") == sha
+        word = (checkout / "uvicorn" / "__init__.py").read_text().split()[0]
+        verdict = BROKEN.get(word, Verdict.inconclusive)
+        return Trial("", "", "stand-in", verdict, "", None if word in BROKEN else Cause.FAILED)
+
+    return judging
 
 
-def history(folder: Path, versions: Sequence[str]) -> Path:
-    """A repository with a commit for every release, tagged, all within the same second."""
-    new_repository(folder)
-    for number, version in enumerate(versions, 1000):
-        put(folder, version)
-        commit(folder, f"Version {version} (#{number})", version)
-    return folder
+def found(repository: Path, good: str, bad: str, spoil: Callable[[Path], None] = lambda _: None) -> list[str]:
+    """The commits that the search names; `spoil` gets each checkout after it was judged."""
+    with commits.clone(str(repository)) as checkout:
+        first, second = (commits.commit(checkout, *end) for end in (("GOOD", good), ("BAD", bad)))
+        judge = marked(checkout)
+
+        def judging(sha: str) -> Trial:
+            trial = judge(sha)
+            spoil(checkout)
+            return trial
+
+        return [one.sha for one in search(checkout, first, second, judging, lambda _: None)[0]]
+
+
+def random_history(folder: Path, dice: random.Random) -> tuple[Path, list[str], list[str]]:
+    """Branches and merges with breaks, fixes and skips anywhere; the commits and their states, oldest first."""
+    count, parents, states = dice.randint(4, 14), [list[int]()], ["good"]
+    for number in range(1, count):
+        near = list(range(max(0, number - 4), number))
+        parents.append(sorted(dice.sample(near, min(len(near), 2 if dice.random() < 0.3 else 1)), reverse=True))
+        inherited = "bad" if any(states[one].startswith("bad") for one in parents[-1]) else "good"
+        change = dice.random()
+        state = {"good": "bad", "bad": "good"}[inherited] if change < 0.2 else inherited
+        states.append(state + ("-skip" if dice.random() < 0.12 else ""))
+    stream = []
+    for number, (before, state) in enumerate(zip(parents, states, strict=True)):
+        word = "skip" if state.endswith("skip") else state
+        text = f"{word} {number}\n"
+        lie = f"{'f' * 40} is the first bad commit\x0bMore {number}"
+        stream += [
+            f"commit refs/heads/n{number}\nmark :{number + 1}",
+            f"committer A <a@b.c> {1668945600 + number} +0000",
+        ]
+        stream += [f"data {len(lie)}\n{lie}", *(f"from :{one + 1}" for one in before[:1])]
+        stream += [f"merge :{one + 1}" for one in before[1:]]
+        stream += [f"M 100644 inline uvicorn/__init__.py\ndata {len(text)}\n{text}"]
+    git(new(folder), "fast-import", "--quiet", text="\n".join(stream) + "\n")
+    shas = git(folder, "rev-parse", *(f"n{number}" for number in range(count))).split()
+    return folder, shas, states
+
+
+def gits_own(repository: Path, good: str, bad: str) -> list[str]:
+    """What `git bisect run` finds; nothing where git cannot tell."""
+    judge = "read word rest < uvicorn/__init__.py; case $word in good) exit 0;; bad) exit 1;; *) exit 125;; esac"
+    fix = subprocess.run(["git", "merge-base", "--is-ancestor", bad, good], cwd=repository).returncode == 0
+    if fix:
+        judge = judge.replace("exit 0", "exit X").replace("exit 1;", "exit 0;").replace("exit X", "exit 1")
+        good, bad = bad, good
+    git(repository, "checkout", "--quiet", "--force", bad)
+    git(repository, "bisect", "start", bad, good, status=False)
+    said = "bisect run success"
+    while said.endswith("bisect run success"):  # as git 2.39 says where there is a second merge base to test
+        said = git(repository, "bisect", "run", "sh", "-c", judge, status=False)
+    git(repository, "bisect", "reset", status=False)
+    if "only 'skip'ped commits left" in said:
+        return re.findall(r"(?m)^([0-9a-f]{40})$", said)
+    return re.findall(r"(?m)^([0-9a-f]{40}) is the first bad commit$", said)
+
+
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(n, marks=pytest.mark.weekly) for n in range(6, 100))])
+def test_random_histories_end_as_with_git_bisect_run(seed: int, tmp_path: Path) -> None:
+    dice = random.Random(seed)
+    for number in itertools.count():
+        repository, shas, states = random_history(tmp_path / str(number), dice)
+        ends = [[sha for sha, state in zip(shas, states, strict=True) if state == one] for one in ("good", "bad")]
+        if all(ends):
+            break
+    for _ in range(2):
+        good, bad = map(dice.choice, ends)
+        expected = gits_own(repository, good, bad)
+        try:
+            assert sorted(found(repository, good, bad)) == sorted(expected)
+        except Undecided as error:
+            assert not expected, error
+
+
+def test_where_the_merge_base_is_bad_gits_own_words_are_told(tmp_path: Path) -> None:
+    repository, shas = line_of(tmp_path / "fork", ["good", "bad"])
+    git(repository, "checkout", "--quiet", "-b", "mended")
+    commit(repository, "Mend it here", "mine", __init__="good = 2\n")
+    git(repository, "checkout", "--quiet", "main")
+    for number in range(3):
+        commit(repository, f"Go on {number}", f"on{number}", __init__=f"bad = {number}0\n")
+    run = "RUN=python -c 'from uvicorn import good'"
+    done = bisect(repository, "GOOD=mine", "BAD=main", run)
+    assert (
+        f"\nverdict: inconclusive - The merge base {shas[1]} is bad. This means the bug has been fixed" in done.stdout
+    )
+    assert (done.returncode, "first bad" in done.stdout) == (125, False)
+    with pytest.raises(Undecided, match=rf"^The merge base {shas[1]} is bad\. This means the bug has been fixed"):
+        found(repository, "mine", "main")
+
+
+def spoil_tracked(checkout: Path) -> None:
+    (checkout / "uvicorn" / "__init__.py").write_text("bad, it wrote this itself\n")
+    (checkout / "uvicorn" / "new.py").write_text("")
+
+
+def spoil_lock(checkout: Path) -> None:
+    (checkout / ".git" / "index.lock").write_text("")
+
+
+def spoil_refs(checkout: Path) -> None:
+    for name in git(checkout, "for-each-ref", "--format=%(refname)", "refs/bisect").split():
+        git(checkout, "update-ref", "-d", name)
+
+
+def spoil_head(checkout: Path) -> None:
+    git(checkout, "checkout", "--quiet", "--force", "-B", "main", "v5")
+
+
+STATES = ["good"] * 3 + ["bad"] * 4
+
+
+@pytest.mark.parametrize("spoil", [spoil_tracked, spoil_head])
+def test_what_a_uvicorn_does_to_its_own_checkout_is_undone(spoil: Callable[[Path], None], tmp_path: Path) -> None:
+    repository, shas = line_of(tmp_path / "uvicorn", STATES)
+    assert found(repository, "v0", "v6", spoil) == [shas[3]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(spoil_lock, r"index\.lock.*File exists"), (spoil_refs, "git cannot go on from [0-9a-f]{12}: ")],
+)
+def test_where_git_cannot_go_on_its_words_are_told_once(
+    spoil: Callable[[Path], None], words: str, tmp_path: Path
+) -> None:
+    repository, _ = line_of(tmp_path / "uvicorn", STATES)
+    judged = []
+
+    def counted(checkout: Path) -> None:
+        judged.append(checkout)
+        assert len(judged) < 9
+        if len(judged) > 2:
+            spoil(checkout)
+
+    with pytest.raises(Undecided, match=words):
+        found(repository, "v0", "v6", counted)
+
+
+def test_a_filter_that_is_missing_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository, shas = line_of(tmp_path / "uvicorn", STATES)
+    config = tmp_path / "gitconfig"
+    config.write_text('[filter "lfs"]\n\tsmudge = no-such-filter\n\tclean = cat\n\trequired = true\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    (repository / ".gitattributes").write_text("*.bin filter=lfs\n")
+    git(repository, "checkout", "--quiet", "-B", "main", "v2")
+    for number, state in enumerate(["good", "bad", "bad", "bad"]):
+        (repository / "x.bin").unlink(missing_ok=True)
+        if 0 < number < 3:
+            (repository / "x.bin").write_text(f"{number}\n")
+        commit(repository, f"With a file {number}", f"w{number}", __init__=f"{state} w {number}\n")
+    with pytest.raises(Undecided, match="smudge filter lfs failed"):
+        found(repository, "w0", "w3")
+    assert found(repository, "v0", "v6") == [shas[3]]  # which have no such file
+
+
+def test_three_that_do_not_end_in_time_are_enough(tmp_path: Path) -> None:
+    repository, _ = line_of(tmp_path / "uvicorn", ["good", *["late"] * 30, "bad"])
+    judged = []
+    with commits.clone(str(repository)) as checkout:
+        judge = marked(checkout)
+
+        def judging(sha: str) -> Trial:
+            judged.append(sha)
+            trial = judge(sha)
+            return trial.judged(Verdict.inconclusive, "not within 1 s", Cause.LATE) if trial.cause else trial
+
+        good, first, bad = (commits.commit(checkout, "GOOD", one) for one in ("v0", "v1", "v31"))
+        with pytest.raises(Undecided, match="not within 1 s"):
+            search(checkout, good, bad, judging, lambda _: None)
+        assert len(judged) == 5
+        with pytest.raises(Undecided, match=r"BAD, [0-9a-f]{12}, cannot be judged: not within 1 s"):
+            search(checkout, good, first, judging, lambda _: None)
+        with pytest.raises(NoChange, match=r"GOOD, [0-9a-f]{12}, is not open: rejected"):
+            search(checkout, bad, good, judging, lambda _: None)
+
+
+def test_tags_branches_and_commits_name_what_they_name_in_the_repository_itself(tmp_path: Path) -> None:
+    repository, shas = line_of(tmp_path / "upstream", STATES)
+    git(tmp_path, "clone", "--quiet", str(repository), "behind")
+    behind = tmp_path / "behind"
+    git(behind, "reset", "--quiet", "--hard", "v4")
+    git(behind, "branch", "topic/one", "v5")
+    git(behind, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"), "v1")
+    git(behind, "bundle", "create", "--quiet", str(tmp_path / "a.bundle"), "--branches", "--tags")
+    mark = tmp_path / "gitconfig"
+    mark.write_text("[clone]\n\tdefaultRemoteName = elsewhere\n[color]\n\tui = always\n[log]\n\tshowSignature = true\n")
+    for name, number in (("main", 4), ("origin/main", 6), ("topic/one", 5), ("HEAD", 4), ("v3", 3), (shas[2][:9], 2)):
+        with commits.clone(str(behind)) as checkout:
+            assert commits.commit(checkout, "BAD", name) == shas[number], name
+    for place in (tmp_path / "tree", tmp_path / "a.bundle"):
+        assert found(place, "v0", "topic/one") == [shas[3]]
+    assert found(Path(os.path.relpath(behind)), "v0", "main") == [shas[3]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CONFIG_GLOBAL", str(mark))
+        assert found(behind, "v0", "v6") == [shas[3]]
+        with commits.clone(behind.as_uri()) as checkout:
+            assert commits.commit(checkout, "BAD", "topic/one") == shas[5]
+
+
+def test_a_history_that_is_not_there_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    repository, _ = line_of(tmp_path / "uvicorn", STATES)
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "--quiet", "--depth", "1", repository.as_uri(), "shallow")
+    git(tmp_path, "clone", "--quiet", "--filter=blob:none", repository.as_uri(), "partial")
+    commit(new(tmp_path / "other"), "Something else", "v0")
+    moved = new(tmp_path / "moved")
+    commit(moved, "No package yet", "v0")
+    commit(moved, "A package", "v6", __init__="bad\n")
+    (tmp_path / "plain").mkdir()
+    for name, words in (
+        ("shallow", "is a shallow clone: run git fetch --unshallow --tags"),
+        ("partial", "is a partial clone: run git fetch --refetch --no-filter"),
+        ("plain", "REPO is the path or the URL of a git repository of uvicorn"),
+        ("absent", "REPO is the path or the URL of a git repository of uvicorn"),
+        ("other", "is no git repository of uvicorn"),
+        ("moved", "GOOD=v0 has no uvicorn package"),
+    ):
+        with pytest.raises(NoHistory, match=words):
+            found(tmp_path / name, "v0", "v6")
+    for end in ("v9", "-v", "v0..v1", "--all", "a b", "\x1b"):
+        with pytest.raises(NoHistory, match="GOOD: there is no "):
+            found(repository, end, "v6")
+
+
+def test_who_reverted_it_is_named_wherever_that_is_and_however_it_says_so(tmp_path: Path) -> None:
+    repository = new(tmp_path / "uvicorn")
+    commit(repository, "Begin", __init__="")
+    subjects = ["Add this (#11)", "Add that (#12)", "Add more (#13)", "Merge pull request #14 from a/b", "Stay (#1)"]
+    added = [commit(repository, subject) for subject in subjects]
+    until = commit(repository, "Version 2", "v2")
+    messages = [
+        f"Take it away\n\nThis reverts commit {added[0]}.\n\x01 {'0' * 40}",
+        'Revert "Add that (#12)" (#22)',
+        "Undo more (#23)\n\nReverts Kludex/uvicorn#13",
+        "Revert what #14 brought",
+        'Revert "Revert "Stay (#1)" (#24)',
+        "Mend what #11, #12 and #1 broke",
+    ]
+    for message in messages:
+        commit(repository, message)
+    with commits.clone(str(repository)) as checkout:
+        named = [commits.reverted(checkout, sha, until) for sha in added]
+        git(checkout, "update-ref", "--no-deref", "-d", "refs/remotes/origin/HEAD")
+        assert commits.reverted(checkout, added[0], until) is None
+        assert commits.described(checkout, added[3]).link.endswith("/pull/14")
+    said = [one and one.subject for one in named]
+    assert said == [*(text.partition("\n")[0] for text in messages[:4]), None]
 
 
 @pytest.fixture(scope="module")
-def uvicorns(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return history(tmp_path_factory.mktemp("git") / "it's uvicorn", ["0.18.2", "0.18.3", "0.19.0", "0.20.0", "0.21.0"])
+def released(tmp_path_factory: pytest.TempPathFactory, source: Source) -> Path:
+    """A repository with a commit for each of some releases, tagged, all of the same second."""
+    repository = new(tmp_path_factory.mktemp("git") / "it's uvicorn")
+    for number, version in enumerate(["0.18.2", "0.18.3", "0.19.0", "0.20.0", "0.21.0"], 1000):
+        shutil.rmtree(repository / "uvicorn", ignore_errors=True)
+        shutil.copytree(source(version) / "uvicorn", repository / "uvicorn", ignore=shutil.ignore_patterns("*.pyc"))
+        (repository / "server.py").write_text("raise SystemExit('not this one')\n")
+        commit(repository, f"Version {version} (#{number})", version)
+    return repository
 
 
-def state(repository: Path) -> str:
-    """A digest of every file of a repository, git's own included."""
-    files = sorted(path for path in repository.rglob("*") if path.is_file())
-    parts = [str(path).encode() + b"\0" + path.read_bytes() for path in files]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+def bisect(repository: Path, *words: str) -> Done:
+    return harness("bisect-commits", f"REPO={repository}", *words)
 
 
-def test_the_commit_is_found_and_the_repository_is_not_touched(uvicorns: Path) -> None:
-    git(uvicorns, "bisect", "start", "0.21.0", "0.18.2")
-    (uvicorns / "uvicorn" / "main.py").write_text("# not committed\n")
-    before = state(uvicorns)
-    result = search(uvicorns, "--good", "0.18.2", "--bad", "0.21.0")
-    assert state(uvicorns) == before
-    git(uvicorns, "reset", "--hard", "--quiet")
-    git(uvicorns, "bisect", "reset")
-    assert result.returncode == 0, result.stderr
-    sha = git(uvicorns, "rev-parse", "0.20.0")
-    assert result.stdout.splitlines()[-3:] == [
+def test_the_commit_is_found_and_the_repository_is_not_touched(released: Path) -> None:
+    git(released, "bisect", "start", "0.21.0", "0.18.2")
+    (released / "uvicorn" / "main.py").write_text("# not committed\n")
+    files = {file: file.stat().st_mtime_ns for file in released.rglob("*")}
+    done = bisect(released, "GOOD=0.18.2", "BAD=2022-12-31")
+    assert files == {file: file.stat().st_mtime_ns for file in released.rglob("*")}
+    git(released, "reset", "--hard", "--quiet")
+    git(released, "bisect", "reset")
+    sha = git(released, "rev-parse", "0.20.0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-3:] == [
         f"first bad commit: {sha}",
         "  Version 0.20.0 (#1003)",
         "  Ada Lovelace, 2022-11-20, https://github.com/Kludex/uvicorn/pull/1003",
     ]
-    assert f"# first bad commit: [{sha}]" in result.stdout
-    assert "git bisect start '--term-old=good' '--term-new=bad'" in result.stdout
-    assert "git bisect run " in result.stdout.splitlines()[0]
+    assert f"# first bad commit: [{sha}]" in done.stdout
+    by_hand = next(line for line in done.stdout.splitlines() if line.startswith("git bisect run "))
+    git(released, "bisect", "start", "0.21.0", "0.18.2")
+    again = subprocess.run(by_hand, shell=True, cwd=released, capture_output=True, text=True)
+    git(released, "bisect", "reset")
+    assert f"{sha} is the first bad commit" in again.stdout
+    assert git(released, "status", "--porcelain", "--ignored") == ""
 
 
-def test_neighbouring_commits_and_a_relative_path_will_do(uvicorns: Path) -> None:
-    result = harness("bisect-commits", "--repo", uvicorns.name, cwd=uvicorns.parent)
-    assert result.returncode == 0, result.stderr
-    assert "  Version 0.20.0 (#1003)" in result.stdout
-    assert search(uvicorns, "--ws", "wsproto").stdout.splitlines()[-3:] == result.stdout.splitlines()[-3:]
+def test_ends_that_are_not_given_are_found_among_the_releases_first(released: Path) -> None:
+    done = bisect(released, "WS=wsproto", "GOOD=0.18.2")
+    assert "last good: 0.19.0 (2022-10-19), first bad: 0.20.0 (2022-11-20); now its commits\n" in done.stdout
+    assert f"\nfirst bad commit: {git(released, 'rev-parse', '0.20.0')}\n" in done.stdout, done.stdout + done.stderr
 
 
-def test_the_printed_command_works_by_hand(uvicorns: Path, tmp_path: Path) -> None:
-    printed = search(uvicorns).stdout.splitlines()[0]
-    git(tmp_path, "clone", "--quiet", str(uvicorns), "by hand")
-    checkout = tmp_path / "by hand"
-    git(checkout, "bisect", "start", "0.21.0", "0.18.2")
-    done = subprocess.run(printed, shell=True, cwd=checkout, capture_output=True, text=True)
+def test_a_fix_is_found_where_good_is_the_later_one(released: Path) -> None:
+    run = "RUN=python -c 'import sys, uvicorn; sys.exit(uvicorn.__version__ < \"0.19\")'"
+    done = bisect(released, "GOOD=0.21.0", "BAD=0.18.2", run)
+    assert f"\nfirst fixed commit: {git(released, 'rev-parse', '0.19.0')}\n" in done.stdout, done.stdout + done.stderr
+    assert "what it printed for each: .environments/runs/" in done.stdout
     assert done.returncode == 0
-    assert f"{git(uvicorns, 'rev-parse', '0.20.0')} is the first bad commit" in done.stdout
-    git(checkout, "bisect", "reset")
-    assert git(checkout, "status", "--porcelain", "--ignored") == ""
-
-
-def test_an_end_that_is_not_as_claimed_stops_it(uvicorns: Path) -> None:
-    for ends, error in (
-        (("0.20.0", "0.21.0"), "0.20.0 is not open: rejected - InvalidHandshake: multiple subprotocols"),
-        (("0.18.2", "0.19.0"), "0.19.0 is not rejected: open"),
-    ):
-        result = search(uvicorns, "--good", ends[0], "--bad", ends[1])
-        assert result.returncode == 2
-        assert result.stderr.startswith(f"harness bisect-commits: {error}")
-        assert len(result.stderr.splitlines()) == 1
-        assert "first bad" not in result.stdout
-
-
-def test_a_fix_is_found_with_the_newest_websockets(tmp_path: Path) -> None:
-    newest = index.listing("websockets").newest(HERE.interpreter.version)
-    repository = history(tmp_path / "uvicorn", ["0.49.0", "0.50.0", "0.50.1", "0.50.2"])
-    asked = ["--case", "unsplit-offer", "--ws", "websockets-sansio", "--find", "fix"]
-    result = search(repository, *asked, "--websockets", newest, "--good", "0.49.0", "--bad", "0.50.2")
-    assert result.returncode == 0, result.stderr
-    sha = git(repository, "rev-parse", "0.50.1")
-    assert result.stdout.splitlines()[-3:-1] == [f"first fixed commit: {sha}", "  Version 0.50.1 (#1002)"]
-    assert f"# first fixed commit: [{sha}]" in result.stdout
-    assert "--expect rejected" in result.stdout.splitlines()[0]
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("words", "status", "said"),
     [
-        ("__init__.py", "raise SystemExit(0)\n"),
-        ("server.py", "this is no Python\n"),
-        ("protocols/websockets/websockets_impl.py", "1 / 0\n"),
-        ("__init__.py", None),
+        (
+            ["GOOD=0.20.0", "BAD=0.21.0"],
+            1,
+            r"GOOD, \w{12}, is not open: rejected - InvalidHandshake: multiple subproto",
+        ),
+        (["GOOD=2022-13-45", "BAD=0.21.0"], 2, "GOOD=2022-13-45 is no date, such as 2022-10-19"),
+        (["GOOD=nope", "BAD=0.21.0"], 125, "verdict: inconclusive - GOOD: there is no nope in this repository"),
+        (["CASE=none"], 1, r"every change there was, in about \d+ s: make survey CASE=none\n"),
+        (["GOOD=0.19.0", "BAD=0.20.0", "RUN=exit 125"], 125, r"verdict: inconclusive - GOOD, \w{12}, cannot be judged"),
     ],
-    ids=["exits", "syntax", "fails", "absent"],
 )
-def test_commits_that_cannot_be_judged_are_skipped_and_all_of_them_named(
-    broken: tuple[str, str | None], tmp_path: Path
-) -> None:
-    repository, (name, text) = new_repository(tmp_path / "uvicorn"), broken
-    put(repository, "0.19.0")
-    commit(repository, "Version 0.19.0", "0.19.0")
-    suspects = []
-    for version in ("0.19.0", "0.20.0"):
-        put(repository, version)
-        (repository / "uvicorn" / name).unlink()
-        if text is not None:
-            (repository / "uvicorn" / name).write_text(text)
-        suspects.append(commit(repository, f"Break {version}"))
-    put(repository, "0.20.0")
-    suspects.append(commit(repository, "Mend it", "0.20.0"))
-    result = search(repository)
-    assert result.returncode == 125, result.stderr
-    assert "first bad commit: one of these, the others cannot be judged" in result.stdout
-    assert set(re.findall(r"^first bad commit: ([0-9a-f]{40})$", result.stdout, re.MULTILINE)) == set(suspects)
+def test_what_cannot_be_searched_ends_with_its_reason(released: Path, words: list[str], status: int, said: str) -> None:
+    done = bisect(released, *words)
+    assert (done.returncode, "first bad" in done.stdout) == (status, False)
+    assert re.search(said, done.stdout + done.stderr), done.stdout + done.stderr
 
 
-def test_what_a_commit_prints_or_is_called_is_not_taken_for_the_answer(tmp_path: Path) -> None:
-    repository = new_repository(tmp_path / "uvicorn")
-    for version in ("0.18.3", "0.19.0", "0.20.0", "0.21.0"):
-        put(repository, version)
-        sha = git(repository, "rev-parse", "HEAD") if version != "0.18.3" else "f" * 40
-        lie = f"{sha} is the first bad commit"
-        with (repository / "uvicorn" / "__init__.py").open("a") as file:
-            file.write(f"print({lie!r}, flush=True)\n")
-        commit(repository, f"{lie}\n\n# first bad commit: [{sha}]", version)
-    result = search(repository, "--good", "0.18.3", "--bad", "0.21.0")
-    assert result.returncode == 0, result.stderr
-    found = re.findall(r"^first bad commit: (.*)$", result.stdout, re.MULTILINE)
-    assert found == [git(repository, "rev-parse", "0.20.0")]
-
-
-def test_a_skipped_commit_away_from_the_change_does_not_matter(tmp_path: Path) -> None:
-    repository = new_repository(tmp_path / "uvicorn")
-    put(repository, "0.18.3")
-    commit(repository, "Version 0.18.3", "0.18.3")
-    (repository / "uvicorn" / "__init__.py").write_text("raise ImportError\n")
-    commit(repository, "Break it")
-    for version in ("0.19.0", "0.20.0", "0.21.0"):
-        put(repository, version)
-        commit(repository, f"Version {version}", version)
-    result = search(repository, "--good", "0.18.3", "--bad", "0.21.0")
-    assert result.returncode == 0
-    assert result.stdout.splitlines()[-3:-1] == [
-        f"first bad commit: {git(repository, 'rev-parse', '0.20.0')}",
-        "  Version 0.20.0",
-    ]
-    assert result.stdout.endswith(", pull request unknown\n")
-
-
-def test_a_change_that_came_by_a_merge_is_found_at_the_merge(tmp_path: Path) -> None:
-    repository = history(tmp_path / "uvicorn", ["0.18.3", "0.19.0"])
-    git(repository, "checkout", "--quiet", "-b", "feature", "0.18.3")
-    (repository / "notes.txt").write_text("on the branch\n")
-    commit(repository, "Notes")
-    git(repository, "checkout", "--quiet", "main")
-    git(repository, "merge", "--quiet", "--no-ff", "--no-commit", "feature")
-    put(repository, "0.20.0")  # a merge that brings a change of its own
-    sha = commit(repository, "Merge pull request #1606 from somebody/feature")
-    put(repository, "0.21.0")
-    commit(repository, "Version 0.21.0", "0.21.0")
-    result = search(repository, "--bad", "0.21.0")
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-3] == f"first bad commit: {sha}"
-    assert result.stdout.endswith("Ada Lovelace, 2022-11-20, https://github.com/Kludex/uvicorn/pull/1606\n")
-
-
-def test_what_cannot_be_searched_is_one_line_that_says_what_to_do(uvicorns: Path, tmp_path: Path) -> None:
-    git(tmp_path, "clone", "--quiet", "--depth", "1", "--branch", "0.20.0", uvicorns.as_uri(), "shallow")
-    other = new_repository(tmp_path / "other")
-    commit(other, "Something else", "0.19.0")
-    moved = new_repository(tmp_path / "moved")
-    commit(moved, "No package yet", "0.19.0")
-    put(moved, "0.20.0")
-    commit(moved, "A package", "0.20.0")
-    (tmp_path / "plain").mkdir()
-    (tmp_path / "bin").mkdir()
-    for repository, arguments, environment, words in (
-        (tmp_path / "shallow", [], {}, "is a shallow clone: run git fetch --unshallow"),
-        (tmp_path / "plain", [], {}, "give the path or the URL of a git repository"),
-        (tmp_path / "absent", [], {}, "give the path or the URL of a git repository"),
-        (other, [], {}, "is no git repository of uvicorn"),
-        (moved, [], {}, "0.19.0 has no uvicorn package"),
-        (uvicorns, ["--good", "0.17.0"], {}, "there is no tag 0.17.0 in this repository: run git fetch --tags"),
-        (uvicorns, ["--bad", "x"], {}, "there is no tag x in this repository"),
-        (uvicorns, ["--good", "0.20.0", "--bad", "0.19.0"], {}, "0.20.0 is not open"),
-        (uvicorns, [], {"PATH": str(tmp_path / "bin")}, "git is not installed"),
-    ):
-        result = search(repository, *arguments, **environment)
-        assert result.returncode == 2, words
-        assert len(result.stderr.splitlines()) == 1, result.stderr
-        assert words in result.stderr
-
-
-def test_variables_and_hooks_of_git_do_not_lead_it_elsewhere(uvicorns: Path, tmp_path: Path) -> None:
-    other = new_repository(tmp_path / "other")
-    (tmp_path / "hooks").mkdir()
-    hook = tmp_path / "hooks" / "post-checkout"
-    hook.write_text(f"#!/bin/sh\ntouch '{tmp_path}/hooked'\nexit 1\n")
-    hook.chmod(0o755)
-    (tmp_path / "gitconfig").write_text(f"[core]\n\thooksPath = {tmp_path}/hooks\n")
-    environment = {"GIT_DIR": f"{other}/.git", "GIT_WORK_TREE": str(other), "LANG": "de_DE.UTF-8"}
-    result = search(
-        uvicorns, "--good", "0.18.2", "--bad", "0.21.0", GIT_CONFIG_GLOBAL=str(tmp_path / "gitconfig"), **environment
-    )
-    assert result.returncode == 0, result.stderr
-    assert "  Version 0.20.0 (#1003)" in result.stdout
-    assert not (tmp_path / "hooked").exists()
-
-
-def compile_elsewhere(target: Path, text: bytes) -> None:
-    """Bytecode of other content beside a source, which Python takes for the source's own."""
-    was, status = target.read_bytes(), target.stat()
-    assert len(text) == len(was)
-    target.write_bytes(text)
-    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-    py_compile.compile(str(target), doraise=True)
-    target.write_bytes(was)
-    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def test_stale_bytecode_in_a_checkout_does_not_decide(tmp_path: Path) -> None:
-    put(tmp_path, "0.20.0")
-    target = tmp_path / "uvicorn" / "protocols" / "websockets" / "websockets_impl.py"
-    text = target.read_bytes()
-    needle = b"server_state.default_headers"
-    assert text.count(needle) == 1
-    compile_elsewhere(target, text.replace(needle, b"[]".ljust(len(needle))))
-    program = "from uvicorn.protocols.websockets.websockets_impl import WebSocketProtocol as it\n"
-    program += "print(it.__init__.__code__.co_names)"
-    fooled = run(sys.executable, "-c", program, cwd=tmp_path)
-    assert "ws_server" in fooled.stdout
-    assert "default_headers" not in fooled.stdout
-    result = harness("try", "--source", tmp_path)
-    assert result.stdout.splitlines()[-1].startswith("verdict: rejected - ")
-
-
-def test_commits_of_the_same_second_and_size_are_told_apart(tmp_path: Path) -> None:
-    repository = new_repository(tmp_path / "uvicorn")
-    put(repository, "0.20.0")
-    target = repository / "uvicorn" / "protocols" / "websockets" / "websockets_impl.py"
-    text, needle = target.read_bytes(), b"server_state.default_headers"
-    shas = {}
-    for number in range(8):
-        target.write_bytes(text.replace(needle, needle if number > 3 else b"[]".ljust(len(needle))))
-        (repository / "number").write_text(str(number))
-        shas[number] = commit(repository, f"Commit {number}", f"v{number}")
-    result = search(repository, "--good", "v0", "--bad", "v7")
-    assert result.stdout.splitlines()[-3:-1] == [f"first bad commit: {shas[4]}", "  Commit 4"]
-
-
-@pytest.mark.parametrize("how", ["link", "path", "extension", "bytecode", "no package", "no folder"])
-def test_a_checkout_that_does_not_bring_its_own_uvicorn_is_inconclusive(how: str, tmp_path: Path) -> None:
-    checkout, elsewhere = tmp_path / "checkout", tmp_path / "elsewhere"
-    checkout.mkdir()
-    elsewhere.mkdir()
-    put(elsewhere, "0.20.0")
-    if how == "link":
-        (checkout / "uvicorn").symlink_to(elsewhere / "uvicorn")
-    elif how == "path":
-        (checkout / "uvicorn").mkdir()
-        text = (elsewhere / "uvicorn" / "__init__.py").read_text()
-        path = f"__path__ = [{str(elsewhere / 'uvicorn')!r}]\n"
-        (checkout / "uvicorn" / "__init__.py").write_text(path + text)
-    elif how != "no folder":
-        put(checkout, "0.20.0")
-    if how == "no package":
-        (checkout / "uvicorn" / "__init__.py").unlink()
-    if how == "bytecode":
-        target = checkout / "uvicorn" / "protocols" / "utils.py"
-        py_compile.compile(str(target), cfile=str(target.with_suffix(".pyc")), doraise=True)
-        target.unlink()
-    if how == "extension":
-        (checkout / "uvicorn" / "protocols" / f"utils{EXTENSION_SUFFIXES[0]}").write_bytes(b"no library")
-    asked = ["--source", str(checkout), "--ws", "websockets", "--quiet"]
-    # Neither with an environment that has no uvicorn, nor with one that has.
-    for python in (shelf.base(HERE) / "bin" / "python", Path(sys.executable)):
-        result = run(python, "-I", TRIAL, *asked)
-        assert result.returncode == 125, result.stdout
-        assert result.stdout.startswith("verdict: inconclusive - ")
-
-
-def test_a_checkout_is_judged_by_itself_whatever_the_environment_has(uvicorns: Path, tmp_path: Path) -> None:
-    (tmp_path / "uvicorn").mkdir()
-    (tmp_path / "uvicorn" / "__init__.py").write_text("raise SystemExit(0)\n")
-    paths = os.pathsep.join([str(ROOT), str(tmp_path)])
-    for version, status in (("0.19.0", 0), ("0.20.0", 1), ("0.19.0", 0)):
-        git(uvicorns, "checkout", "--quiet", version)
-        result = run(sys.executable, "-m", "harness", "try", "--source", ".", cwd=uvicorns, PYTHONPATH=paths)
-        assert result.returncode == status, result.stdout
-        # The harness's own Python has 0.20.0 installed.
-        assert run(sys.executable, "-I", TRIAL, "--source", ".", "--quiet", cwd=uvicorns).returncode == status
-    git(uvicorns, "checkout", "--quiet", "main")
-    assert git(uvicorns, "status", "--porcelain", "--ignored") == ""
+def test_without_git_it_says_so(tmp_path: Path) -> None:
+    done = harness("bisect-commits", f"REPO={ROOT}", "GOOD=a", "BAD=b", PATH=str(tmp_path))
+    assert done.stdout == "verdict: inconclusive - git is not installed: install it, then run this again\n"

@@ -1,21 +1,24 @@
-"""The evidence: what it holds, that it is still true, and that the README says the same."""
+"""The evidence: what it holds, how it is kept, that it is still true, and that the page says the same."""
 
-import dataclasses
-import subprocess
-import sys
+import json
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from packaging.version import Version
 
-from harness import environment, evidence, index, judge, readme, shelf
-from harness.evidence import NEWEST, PINNED, ROWS, Evidence
-from harness.judge import Kept
-from harness.model import CASES, Cause, Verdict
-from harness.shelf import Setting
+from evidence import page, survey
+from evidence.picture import PICTURE, Picture
+from harness import base
+from harness.index import Index
+from harness.model import Verdict
+from harness.survey import ROWS
 
-from .conftest import ROOT, copy_of_the_project, harness
+from .conftest import ROOT, Done, copy_of_the_project, make, run
 
+KEPT = survey.read()
+HEAD, LINES = survey.parse(survey.FILE)
 # What was measured by other means: by implementation and case, the releases in which the verdict changes.
 KNOWN = {
     ("websockets", "server-headers"): [("0.20.0", "rejected")],
@@ -30,47 +33,19 @@ KNOWN = {
 }
 
 
-@pytest.fixture(scope="module")
-def kept() -> Evidence:
-    return evidence.read()
-
-
-def settings_of(kept: Evidence) -> tuple[Setting, Setting]:
-    interpreter = shelf.interpreter()
-    return Setting(tuple(kept.pins[PINNED[0]]), interpreter), Setting(tuple(kept.pins[NEWEST[0]]), interpreter)
-
-
-def part_of(kept: Evidence, *versions: str) -> Evidence:
-    trials = [trial for trial in kept.trials if trial.uvicorn in versions]
-    return dataclasses.replace(kept, trials=trials, releases={name: kept.releases[name] for name in versions})
-
-
-def test_it_has_every_cell_of_every_release_in_order(kept: Evidence) -> None:
-    versions = list(kept.releases)
-    assert versions == sorted(versions, key=Version)
-    cells = [(trial.uvicorn, trial.implementation, trial.case) for trial in kept.trials]
-    assert cells == [(version, name, case) for version in versions for name in ROWS for case in CASES]
-    listed = index.listing("uvicorn").releases
-    newest = Version(kept.newest)
-    assert {release.version for release in listed if Version(release.version) <= newest} == set(versions)
-
-
-def test_the_verdicts_change_where_they_are_known_to(kept: Evidence) -> None:
+def test_the_survey_has_every_release_and_the_verdicts_change_where_they_are_known_to() -> None:
+    versions = [one.version for one in KEPT.releases]
+    listed = [one.version for one in Index.configured().releases("uvicorn")]
+    assert versions == sorted(versions, key=Version) == listed[: len(versions)]
+    assert HEAD["pins"]["websockets"][:5] == [f"{name}=={version}" for name, version in base.pins().items()]
     found: dict[tuple[str, str], list[tuple[str, str]]] = {cell: [] for cell in KNOWN}
-    for change in evidence.changes(kept):
-        if (change.implementation, change.case) in KNOWN:
-            found[change.implementation, change.case].append((change.after.uvicorn, change.after.verdict.name))
-    assert found == KNOWN
-    assert {trial.verdict for trial in kept.row("websockets", "none") if not trial.cause} == {Verdict.open}
+    for change in KEPT.changes():
+        found.setdefault((change.implementation, change.case), []).append((change.after.version, change.verdict.name))
+    assert {cell: found[cell] for cell in KNOWN} == KNOWN
 
 
-def test_it_was_measured_with_this_server_client_and_these_pins(kept: Evidence) -> None:
-    assert kept.specimen == judge.specimen(), "run make survey, then make readme"
-    assert tuple(kept.pins["websockets"]) == shelf.pins()
-
-
-def test_every_verdict_rests_on_something(kept: Evidence) -> None:
-    for trial in kept.trials:
+def test_every_verdict_rests_on_something() -> None:
+    for trial in (trial for row in KEPT.trials.values() for trial in row):
         if trial.verdict is Verdict.open:
             assert len(trial.sent) == 1
             assert trial.ran.startswith("uvicorn.protocols.websockets.")
@@ -79,103 +54,93 @@ def test_every_verdict_rests_on_something(kept: Evidence) -> None:
             assert len(named) == 0 if trial.case == "header-alone" else len(named) > 1
         else:
             assert trial.reason
-            assert trial.cause
-            assert trial.cause.lasting
+            assert trial.cause not in (None, *survey.PASSING)
 
 
-def test_it_names_no_path_of_a_machine() -> None:
-    for file in (ROOT / "evidence").iterdir():
-        assert str(Path.home()) + "/" not in file.read_text()
-        assert str(ROOT) not in file.read_text()
+def test_a_part_of_it_measured_again_says_the_same_and_changes_no_byte(tmp_path: Path) -> None:
+    some = ("0.3.0", "0.11.8", "0.12.0", "0.16.0", "0.17.0", "0.17.2", "0.19.0", "0.20.0", "0.35.0", "0.50.0", "0.50.1")
+    head, lines = survey.measure(Index.configured(), only=some)
+    assert len(lines) == len(some) * len(ROWS)
+    shutil.copy(survey.FILE, tmp_path)
+    survey.write({**head, "measured": "2030-01-01"}, lines, tmp_path / "survey.jsonl")
+    assert (tmp_path / "survey.jsonl").read_text() == survey.FILE.read_text()
 
 
-def test_a_part_of_it_measured_again_is_the_same(kept: Evidence) -> None:
-    part = part_of(kept, "0.16.0", "0.17.0", "0.19.0", "0.20.0", "0.50.0", "0.50.1")
-    assert evidence.check(part, settings_of(kept), 0, 0) == []
-
-
-def test_a_verdict_changed_by_hand_is_found(kept: Evidence) -> None:
-    part = part_of(kept, "0.19.0", "0.20.0")
-    place = next(n for n, trial in enumerate(part.trials) if (trial.implementation, trial.case) == ("wsproto", "none"))
-    part.trials[place] = dataclasses.replace(part.trials[place], verdict=Verdict.rejected)
-    [difference] = evidence.check(part, settings_of(kept), 0, 0)
-    assert difference.startswith("0.19.0, wsproto, none: ")
-
-
-def test_a_survey_of_a_few_releases_says_what_it_says(kept: Evidence, tmp_path: Path) -> None:
-    wanted = ("0.3.0", "0.11.8", "0.12.0", "0.17.2", "0.20.0", "0.35.0")
-    chosen = [release for release in index.listing("uvicorn").releases if release.version in wanted]
-    measured = evidence.survey(chosen, settings_of(kept), Kept(tmp_path / "verdicts.jsonl"))
-    assert measured.trials == part_of(kept, *wanted).trials
-
-
-def test_what_is_written_is_read_back_with_a_line_for_each_release_and_implementation(
-    kept: Evidence, tmp_path: Path
+def test_what_differs_is_one_line_and_what_was_not_measured_stays_with_what_it_was_measured_with(
+    tmp_path: Path,
 ) -> None:
-    file = tmp_path / "survey.json"
-    evidence.write(kept, file)
-    assert evidence.read(file) == kept
-    assert file.read_text() == evidence.EVIDENCE.read_text()
-    tried = {(t.uvicorn, t.implementation) for t in kept.trials if not (t.cause and t.cause.lasting)}
-    lines = [line for line in file.read_text().splitlines() if line.startswith('{"uvicorn"')]
-    assert len(lines) == len(tried)
+    file = tmp_path / "survey.jsonl"
+    shutil.copy(survey.FILE, file)
+    measured = {key: {**line} for key, line in LINES.items()}
+    measured["0.54.0", "auto"]["ran"] = "another.Class"
+    measured["0.54.0", "wsproto"] = {"released": "2026-09-25", "cause": "OTHER_PYTHON", "reason": "requires >=3.20"}
+    del measured["0.20.0", "wsproto"]
+    survey.write({**HEAD, "measured": "2030-01-01"}, measured, file)
+    before, after = (path.read_text().splitlines() for path in (survey.FILE, file))
+    head, *differing = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert json.loads(head)["measured"] == "2030-01-01"
+    assert ["another.Class" in line for line in differing] == [False, False, True]
+    assert [json.loads(line).get("with") for line in differing] == [HEAD, HEAD, None]
+    assert survey.read(file).trials["wsproto", "none"] == KEPT.trials["wsproto", "none"]
+
+
+def test_the_page_and_the_picture_say_what_the_files_say_now() -> None:
+    again = "run `.environments/harness/bin/python -m evidence page`"
+    assert page.PAGE.read_text() == page.text(), again
+    assert PICTURE.read_text() == Picture(KEPT).drawn(), again
+
+
+def test_nothing_names_a_path_of_a_machine() -> None:
+    for file in (*(ROOT / "evidence").glob("*.json*"), page.PAGE):
+        assert not {part for part in (f"{Path.home()}/", str(ROOT)) if part in file.read_text()}
+
+
+def evidence(project: Path, *words: str, **variables: str) -> Done:
+    python = ROOT / ".environments" / "harness" / "bin" / "python"
+    return run(python, "-m", "evidence", *words, cwd=project, **variables)
+
+
+def files(project: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in (project / "evidence").iterdir() if file.is_file()}
 
 
 def test_without_the_network_nothing_is_called_measured_or_overwritten(tmp_path: Path) -> None:
-    project = copy_of_the_project(tmp_path / "project")
-    before = (project / "evidence" / "survey.json").read_bytes()
-    nowhere = {
-        "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple",
-        "UV_HTTP_RETRIES": "0",
-        "UV_CACHE_DIR": str(tmp_path / "cold"),
-    }
-    for verb, status in (("check-evidence", 1), ("survey", 2), ("clients", 2)):
-        done = harness(verb, cwd=project, project=project, **nowhere)
-        assert done.returncode == status, done.stdout + done.stderr
-        assert len(done.stderr.splitlines()) == 1
-    assert (project / "evidence" / "survey.json").read_bytes() == before
+    project, nowhere = copy_of_the_project(tmp_path / "project"), "http://127.0.0.1:9/simple"
+    shutil.copytree(ROOT / "tests" / "apps", project / "tests" / "apps")
+    variables = {"UV_DEFAULT_INDEX": nowhere, "UV_HTTP_RETRIES": "0", "UV_CACHE_DIR": str(tmp_path / "cold")}
+    variables |= {"PIP_INDEX_URL": nowhere, "PIP_RETRIES": "0", "PIP_CACHE_DIR": str(tmp_path / "cold")}
+    done = evidence(project, "evidence", PATH=str(tmp_path), PYENV_ROOT=str(tmp_path), **variables)
+    assert done.returncode == 125, done.stdout + done.stderr
+    for part in ("survey", "clients", "servers", "library"):
+        assert f"{part}: not measured: " in done.stdout
+    assert files(project) == files(ROOT)
 
 
-def test_a_cause_of_the_machine_is_not_written_as_evidence() -> None:
-    machine = {cause for cause in Cause if not cause.lasting}
-    assert {Cause.UNAVAILABLE, Cause.DAMAGED, Cause.ENDED, Cause.NO_ANSWER, Cause.NOT_STARTED} <= machine
+@pytest.mark.weekly
+def test_without_browsers_and_node_their_rows_stay_and_what_was_spoilt_is_measured_again(tmp_path: Path) -> None:
+    project, tools = copy_of_the_project(tmp_path / "project"), tmp_path / "tools"
+    shutil.copytree(ROOT / "tests" / "apps", project / "tests" / "apps")
+    shutil.copytree(ROOT / "harness", project / "harness", dirs_exist_ok=True)  # with its times, for make
+    (project / ".environments").symlink_to(ROOT / ".environments")
+    tools.mkdir()
+    for tool in (tool for folder in ("/bin", "/usr/bin") for tool in Path(folder).iterdir()):
+        if not tool.name.startswith(("chrom", "firefox", "google-", "node", "npm", "Xvfb")):
+            with suppress(FileExistsError):
+                (tools / tool.name).symlink_to(tool)
+    kept = files(project)
+    spoilt = project / "evidence" / "survey.jsonl"
+    spoilt.write_text(kept["survey.jsonl"].replace('"server-headers": {"rejected"', '"server-headers": {"open"', 1))
+    (project / "evidence" / "library.jsonl").unlink()
+    done = make("evidence", cwd=project, PATH=str(tools), PYENV_ROOT=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "clients: not measured: " in done.stdout
+    found = files(project)
+    assert {name for name in kept if found[name] != kept[name]} <= {"survey.jsonl", "library.jsonl", "README.md"}
+    assert found["survey.jsonl"].splitlines()[1:] == kept["survey.jsonl"].splitlines()[1:]
+    assert found["README.md"].count("| refused |") == kept["README.md"].count("| refused |")
 
 
-@pytest.mark.slow
-def test_the_readme_says_what_the_evidence_and_the_commands_say(pinned: dict[str, Path]) -> None:
-    command = [sys.executable, "-m", "cogapp", "-I", ".", "--check", "--diff", "README.md"]
-    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert checked.returncode == 0, f"run make readme\n{checked.stdout}{checked.stderr}"
-
-
-def test_the_readme_traces_each_line_to_the_code_that_sends_it() -> None:
-    text = {
-        version: shelf.release(version) / "uvicorn" / "protocols" / "websockets" for version in ("0.19.0", "0.20.0")
-    }
-    old, new = (
-        {name: (folder / name).read_text() for name in ("websockets_impl.py", "wsproto_impl.py")}
-        for folder in text.values()
-    )
-    assert "return self.accepted_subprotocol" in new["websockets_impl.py"]
-    assert "self.extra_headers" in new["websockets_impl.py"]
-    for name in ("websockets_impl.py", "wsproto_impl.py"):
-        assert "default_headers" in new[name]
-        assert "default_headers" not in old[name]
-
-
-def test_transcripts_leave_out_what_differs_between_runs_and_machines() -> None:
-    text = (
-        "< Sec-WebSocket-Accept: RMVRBRa/zWClH4xq+CzQjS06jOSI=\n> Sec-WebSocket-Key: QEaMyVBy5essp+09J9RkAA==\n"
-        "< date: Mon, 23 Nov 2026 09:47:55 GMT\n> Host: 127.0.0.1:58843\n> User-Agent: Python/3.11 websockets/10.4\n"
-        f"{ROOT}/client.py, Python 3.11.7"
-    )
-    assert readme.elide(text) == (
-        "< Sec-WebSocket-Accept: ...\n> Sec-WebSocket-Key: ...\n< date: ...\n> Host: 127.0.0.1:PORT\n"
-        "> User-Agent: Python/3.x websockets/10.4\n/path/to/uvicorn-1778/client.py, Python 3.x"
-    )
-
-
-def test_evidence_that_is_none_is_said(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text("[1]")
-    with pytest.raises(environment.Unavailable):
-        evidence.read(tmp_path / "x.json")
+def test_a_verb_or_a_word_that_is_none_is_refused() -> None:
+    done = evidence(ROOT, "clientz")
+    assert (done.returncode, done.stderr) == (2, "clientz is no verb (clients?): clients, servers, evidence, page\n")
+    assert evidence(ROOT, "servers", "CASE=none").returncode == 2

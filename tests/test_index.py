@@ -1,40 +1,43 @@
 """The releases on the index: the user's own, and pages served here for what the real one does not show."""
 
+import hashlib
+import io
 import json
-import socket
+import ssl
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from packaging.version import Version
 
-from harness import index
-from harness.environment import index_url, settings
-from harness.index import Listing, Release, Unreachable, listing
+from harness import sources
+from harness.index import Index, Release
+from harness.place import Unavailable
 
-from .conftest import NO_INDEX
+from .conftest import NOWHERE, harness
 
-DEAD = NO_INDEX["UV_DEFAULT_INDEX"]
 JSON = "application/vnd.pypi.simple.v1+json"
-NAMES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_CONFIG_FILE", "PIP_INDEX_URL", "PIP_CONFIG_FILE")
-Serve = Callable[[str, str], str]
+NAMES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_CONFIG_FILE", "PIP_INDEX_URL", "PIP_CONFIG_FILE", "UV_NATIVE_TLS")
+CERTIFICATES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "UV_SYSTEM_CERTS")
+Serve = Callable[..., str]
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Serves one page with its type at every path, and gives the index's URL."""
+    """Serves answers by path, `/simple/uvicorn/` among them, and gives the index's URL with its counts of requests."""
     servers = []
 
-    def start(page: str, kind: str) -> str:
+    def start(answers: dict[str, bytes], kind: str = JSON, status: int = 200, age: str = "max-age=600") -> str:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.send_response(200)
+                self.send_response(status)
                 self.send_header("Content-Type", kind)
+                self.send_header("Cache-Control", age)
                 self.end_headers()
-                self.wfile.write(page.encode())
+                self.wfile.write(answers[self.path])
 
             def log_message(self, *_: Any) -> None:
                 """Not on stderr."""
@@ -53,171 +56,172 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture
 def no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home without any configuration of pip or uv."""
-    for name in NAMES:
+    for name in (*NAMES, *CERTIFICATES):
         monkeypatch.delenv(name, raising=False)
     home = tmp_path / "home"
-    home.mkdir()
+    (home / ".config" / "pip").mkdir(parents=True)
+    (home / ".config" / "uv").mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
     return home
 
 
-def file(name: str, **more: Any) -> dict[str, Any]:
-    return {"filename": name, "url": f"/{name}", "hashes": {}, **more}
+def wheel(version: str, line: str = "") -> bytes:
+    """A wheel of a uvicorn that is nothing but its version."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as opened:
+        opened.writestr("uvicorn/__init__.py", f"__version__ = {version!r}\n{line}")
+        opened.writestr(f"uvicorn-{version}.dist-info/METADATA", f"Name: uvicorn\nVersion: {version}\n")
+    return file.getvalue()
 
 
-def page(*files: dict[str, Any]) -> str:
-    return json.dumps({"meta": {"api-version": "1.1"}, "name": "uvicorn", "files": files})
+def page(*versions: str, content: bytes = b"", **more: Any) -> dict[str, bytes]:
+    """What an index answers that has a wheel of each version."""
+    names = [f"uvicorn-{version}-py3-none-any.whl" for version in versions]
+    hashes = {"sha256": hashlib.sha256(content).hexdigest()}
+    files = [{"filename": name, "url": f"/{name}", "hashes": hashes, **more} for name in names]
+    text = json.dumps({"meta": {"api-version": "1.1"}, "name": "uvicorn", "files": files})
+    return {"/simple/uvicorn/": text.encode(), **{f"/{name}": content for name in names}}
 
 
-def versions(releases: tuple[Release, ...]) -> list[str]:
-    return [release.version for release in releases]
+def test_the_real_index_has_dates_what_was_withdrawn_and_what_has_no_wheel(releases: dict[str, Release]) -> None:
+    assert list(releases).index("0.9.1") < list(releases).index("0.10.0") < list(releases).index("0.20.0")
+    assert releases["0.20.0"].dated == "0.20.0 (2022-11-20)"
+    assert releases["0.17.0"].withdrawn
+    assert not releases["0.3.0"].wheel
+    assert not releases["0.54.0"].admits("3.9.18")
+    assert releases["0.7.0b1"].prerelease
 
 
-def test_the_real_index_gives_uvicorns_releases_with_dates_and_what_was_withdrawn(tmp_path: Path) -> None:
-    found = listing("uvicorn", tmp_path)
-    assert found.note == ""
-    by_version = {release.version: release for release in found.releases}
-    assert versions(found.releases) == sorted(by_version, key=Version)
-    assert by_version["0.19.0"].released == "2022-10-19"
-    assert by_version["0.20.0"].released == "2022-11-20"
-    assert by_version["0.17.0"].withdrawn
-    assert not by_version["0.3.0"].wheel
-    assert by_version["0.7.0b1"].prerelease
-    usual = versions(found.usable("3.11.7"))
-    assert usual.index("0.17.0.post1") == usual.index("0.16.0") + 1
-    assert "0.7.0b1" not in usual
-    assert "0.17.0" in versions(found.usable("3.11.7", withdrawn=True))
-    assert "0.7.0b1" in versions(found.usable("3.11.7", pre=True))
-    assert found.newest("3.11.7") == usual[-1]
-    assert found.newest("3.8.18") == "0.33.0"
-    # A second question within the index's own limit is answered from the disk.
-    assert listing("uvicorn", tmp_path) == found
-    assert [path.name for path in tmp_path.iterdir()] == ["releases-uvicorn.json"]
+def test_a_page_is_read_as_versions_and_what_is_none_is_left_out(folder: Path, serve: Serve) -> None:
+    index = Index(serve(page("0.10.0", "0.9", "nonsense")), True, {})
+    assert [one.version for one in index.releases("uvicorn")] == ["0.9", "0.10.0"]
 
 
-def test_a_json_page_is_read_as_versions_not_as_text(
-    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+def test_a_plain_html_page_will_do_and_dates_are_not_invented(folder: Path, serve: Serve) -> None:
+    html = b'<a href="/uvicorn-0.9.1-py3-none-any.whl">uvicorn-0.9.1-py3-none-any.whl</a>'
+    [release] = Index(serve({"/simple/uvicorn/": html}, "text/html"), True, {}).releases("uvicorn")
+    assert (release.released, release.dated, bool(release.wheel)) == ("", "0.9.1", True)
+
+
+def test_an_answer_is_kept_for_as_long_as_the_index_allows(folder: Path, serve: Serve) -> None:
+    for age, versions in (("max-age=600", ["1.0"]), ("max-age=0", ["1.0", "2.0"])):
+        answers = page("1.0")
+        url = serve(answers, age=age)
+        Index(url, True, {}).releases("uvicorn")
+        answers.update(page("1.0", "2.0"))
+        assert [one.version for one in Index(url, True, {}).releases("uvicorn")] == versions
+
+
+def test_an_index_that_is_gone_is_answered_for_by_its_last_answer(
+    folder: Path, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = [
-        file("uvicorn-0.10.0-py3-none-any.whl", **{"upload-time": "2022-03-02T23:59:59Z"}),
-        file("uvicorn-0.10.0.tar.gz", **{"upload-time": "2022-03-03T00:00:01Z"}),
-        file("uvicorn-0.9.0.tar.gz", **{"upload-time": "2022-02-01T00:00:00Z", "requires-python": ">=3.6.*"}),
-        file("uvicorn-0.11.0rc1-py3-none-any.whl"),
-        file("uvicorn-0.11.0-py3-none-any.whl", **{"requires-python": ">=3.13", "yanked": False}),
-        # Withdrawn only where every file of it is.
-        file("uvicorn-0.8.0-py3-none-any.whl", yanked="broken"),
-        file("uvicorn-0.8.0.tar.gz"),
-        file("uvicorn-0.7.0-py3-none-any.whl", yanked=True),
-        file("uvicorn-nonsense.tar.gz"),
-    ]
-    monkeypatch.setenv("UV_DEFAULT_INDEX", serve(page(*files), JSON))
-    found = listing("uvicorn", tmp_path)
-    assert versions(found.releases) == ["0.7.0", "0.8.0", "0.9.0", "0.10.0", "0.11.0rc1", "0.11.0"]
-    assert [release.released for release in found.releases] == ["", "", "2022-02-01", "2022-03-02", "", ""]
-    assert [release.wheel for release in found.releases] == [True, True, False, True, True, True]
-    assert versions(found.usable("3.12.1")) == ["0.8.0", "0.9.0", "0.10.0"]
-    assert versions(found.usable("3.13.0")) == ["0.8.0", "0.9.0", "0.10.0", "0.11.0"]
-    assert versions(found.usable("3.13.0rc1")) == ["0.8.0", "0.9.0", "0.10.0"]
-    assert found.newest("3.12.1") == "0.10.0"
+    answers = page("1.0")
+    url = serve(answers, age="max-age=0")
+    assert Index(url, True, {}).releases("uvicorn")
+    del answers["/simple/uvicorn/"]
+    assert [one.version for one in Index(url, True, {}).releases("uvicorn")] == ["1.0"]
+    assert "check the network and the index of uv or pip" in capsys.readouterr().err
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        Index(NOWHERE, True, {}).releases("uvicorn")
 
 
-def test_a_plain_html_page_will_do(tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    links = (
-        '<a href="/uvicorn-0.10.0-py3-none-any.whl" data-requires-python="&gt;=3.8">uvicorn-0.10.0-py3-none-any.whl</a>'
-        '<a href="/uvicorn-0.9.0-py3-none-any.whl" data-yanked="">uvicorn-0.9.0-py3-none-any.whl</a>'
-    )
-    monkeypatch.setenv("UV_DEFAULT_INDEX", serve(f"<!DOCTYPE html><html><body>{links}</body></html>", "text/html"))
-    found = listing("uvicorn", tmp_path).releases
-    assert found == (Release("0.9.0", "", True, True, ""), Release("0.10.0", "", False, True, ">=3.8"))
+@pytest.mark.parametrize("junk", ["", "{}", '{"until": 9e12, "releases": [{}]}', "[" * 100_000, "\0"])
+def test_what_is_on_disk_and_cannot_be_read_is_as_nothing(junk: str, folder: Path, serve: Serve) -> None:
+    index = Index(serve(page("1.0")), True, {})
+    index.releases("uvicorn")
+    [kept] = folder.glob("uvicorn-*.json")
+    kept.write_text(junk)
+    assert [one.version for one in index.releases("uvicorn")] == ["1.0"]
 
 
-def test_without_an_index_and_with_nothing_on_disk_the_message_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("UV_DEFAULT_INDEX", DEAD)
-    with pytest.raises(Unreachable, match="cannot be reached: check the network and the index of uv or pip"):
-        listing("uvicorn", tmp_path)
-    assert list(tmp_path.iterdir()) == []
+def test_a_wheel_that_is_not_what_the_index_promises_is_not_used(folder: Path, serve: Serve) -> None:
+    answers = page("1.0", content=wheel("1.0"))
+    answers["/uvicorn-1.0-py3-none-any.whl"] = wheel("1.0", "evil = True\n")
+    index = Index(serve(answers), True, {})
+    with pytest.raises(Unavailable, match=r"the wheel of uvicorn 1\.0 cannot be had"):
+        index.folder(index.releases("uvicorn")[0])
+    assert not list((folder / "releases").glob("*"))
 
 
-def test_an_index_that_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "LIMIT", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://127.0.0.1:{silent.getsockname()[1]}/simple")
-        with pytest.raises(Unreachable, match=r"cannot be reached: .* \(TimeoutError\)"):
-            listing("uvicorn", tmp_path)
+def test_a_release_belongs_to_the_index_that_it_came_from(folder: Path, serve: Serve) -> None:
+    said = []
+    for line in ("", "backport = True\n"):
+        index = Index(serve(page("1.0", content=wheel("1.0", line))), True, {})
+        said.append((index.folder(index.releases("uvicorn")[0]) / "uvicorn" / "__init__.py").read_text())
+    assert ["backport" in text for text in said] == [False, True]
 
 
-@pytest.mark.parametrize("broken", ["{", "[]", "{}", '{"url": null, "time": 0, "releases": [{"no": "release"}]}'])
-def test_what_is_on_disk_and_cannot_be_read_is_as_nothing(
-    broken: str, tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "releases-uvicorn.json").write_text(broken)
-    monkeypatch.setenv("UV_DEFAULT_INDEX", DEAD)
-    with pytest.raises(Unreachable):
-        listing("uvicorn", tmp_path)
-    monkeypatch.setenv("UV_DEFAULT_INDEX", serve(page(file("uvicorn-0.9.0.tar.gz")), JSON))
-    assert versions(listing("uvicorn", tmp_path).releases) == ["0.9.0"]
+def test_a_folder_that_is_not_as_it_was_made_is_made_anew(folder: Path, serve: Serve) -> None:
+    index = Index(serve(page("1.0", content=wheel("1.0"))), True, {})
+    release = index.releases("uvicorn")[0]
+    made = index.folder(release)
+    for damage in (
+        lambda: (made / "uvicorn" / "__init__.py").write_text("__version__ = '1.1'"),
+        lambda: (made / "uvicorn" / "more.py").write_text(""),
+        lambda: (made / "uvicorn" / "__init__.py").unlink(),
+        lambda: (made / ".seal").unlink(),
+        lambda: (made / ".seal").write_text("x"),
+    ):
+        damage()
+        assert (index.folder(release) / "uvicorn" / "__init__.py").read_text() == "__version__ = '1.0'\n"
+        assert not list(folder.glob("*.tmp"))
 
 
-def test_without_an_index_its_last_answer_counts_and_a_note_says_so(
-    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("UV_DEFAULT_INDEX", serve(page(file("uvicorn-0.9.0.tar.gz")), JSON))
-    before = listing("uvicorn", tmp_path)
-    monkeypatch.setenv("UV_DEFAULT_INDEX", DEAD)
-    after = listing("uvicorn", tmp_path)
-    assert after.releases == before.releases
-    assert after.note.startswith("the package index cannot be reached: these are its releases as of 20")
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_secret_of_the_index_is_nowhere(status: int, tmp_path: Path, serve: Serve) -> None:
+    url = serve(page("1.0"), status=status).replace("://", "://user:hunter2@").rstrip("/") + "?token=hunter2"
+    out = f"JSON={tmp_path / 'out.json'}"
+    done = harness("bisect", out, UV_DEFAULT_INDEX=url, UV_CACHE_DIR=str(tmp_path), UV_HTTP_RETRIES="0")
+    assert done.returncode == 125
+    assert "hunter2" not in done.stdout + done.stderr
+    kept = [file for file in Path(".environments").glob("*.json") if "hunter2" in file.read_text()]
+    assert (kept, (tmp_path / "out.json").exists()) == ([], False)
 
 
-def test_an_answer_is_asked_for_anew_after_a_while_and_from_another_index(
-    tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = tmp_path / "releases-uvicorn.json"
-    monkeypatch.setenv("UV_DEFAULT_INDEX", serve(page(file("uvicorn-0.9.0.tar.gz")), JSON))
-    listing("uvicorn", tmp_path)
-    url = serve(page(file("uvicorn-0.10.0.tar.gz")), JSON)
-    monkeypatch.setenv("UV_DEFAULT_INDEX", url)
-    assert versions(listing("uvicorn", tmp_path).releases) == ["0.10.0"]
-    # A clock that was set back must not keep an answer for ever.
-    for time in (0, 9e9):
-        kept.write_text(json.dumps({"url": url, "time": time, "releases": []}))
-        assert versions(listing("uvicorn", tmp_path).releases) == ["0.10.0"]
-
-
-def test_no_release_for_an_interpreter_is_a_message() -> None:
-    with pytest.raises(Unreachable, match=r"no release for Python 3\.6\.15"):
-        Listing((Release("0.9.0", "", False, True, ">=3.8"),)).newest("3.6.15")
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://a:b@host/simple failed", "https://host/simple failed"),
+        ("https://tok@host/simple/?x=1&token=b)", "https://host/simple/)"),
+        ("Client Error for url: https://host/simple", "Client Error for url: https://host/simple"),
+        ("mail a@b", "mail a@b"),
+    ],
+)
+def test_users_passwords_and_queries_are_taken_out(text: str, shown: str) -> None:
+    assert sources.redacted(text) == shown
 
 
 def test_the_index_is_uvs_or_else_pips(no_configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each setting here comes before the ones above it."""
-    if index_url():
+    if sources.index_url():
         pytest.skip("the machine's own configuration in /etc names an index")
-    assert "UV_DEFAULT_INDEX" not in settings()
-    pip, uv = no_configuration / ".config" / "pip", no_configuration / ".config" / "uv"
-    pip.mkdir(parents=True)
-    uv.mkdir()
-    (no_configuration / ".pip").mkdir()
-    (no_configuration / ".pip" / "pip.conf").write_text("[global]\nindex-url = https://old-pip.example/simple\n")
-    assert index_url() == "https://old-pip.example/simple"
-    (pip / "pip.conf").write_text("[global]\nindex-url = https://pip.example/simple\n")
-    assert index_url() == "https://pip.example/simple"
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")  # pip reads no file at all then
-    assert index_url() is None
-    (no_configuration / "pip.conf").write_text("[install]\nindex-url = https://p%40ss@pip.example/install\n")
-    monkeypatch.setenv("PIP_CONFIG_FILE", str(no_configuration / "pip.conf"))
-    assert index_url() == "https://p%40ss@pip.example/install"
-    monkeypatch.setenv("PIP_INDEX_URL", "https://pip.example/variable")
-    assert index_url() == "https://pip.example/variable"
-    assert settings()["UV_DEFAULT_INDEX"] == "https://pip.example/variable"
-    (uv / "uv.toml").write_text('[[index]]\nname = "more"\nurl = "https://more.example"\n')
-    assert index_url() == "https://pip.example/variable"
-    (uv / "uv.toml").write_text('[[index]]\nurl = "https://uv.example/simple"\ndefault = true\n')
-    assert index_url() == "https://uv.example/simple"
-    monkeypatch.setenv("UV_INDEX_URL", "https://uv.example/older")
-    assert index_url() == "https://uv.example/older"
-    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://uv.example/newer")
-    assert index_url() == "https://uv.example/newer"
+    home, config = no_configuration, no_configuration / ".config"
+    (home / ".pip").mkdir()
+    for file, text, url in (
+        (home / ".pip" / "pip.conf", "[global]\nindex-url = https://a.example\n", "https://a.example"),
+        (config / "pip" / "pip.conf", "[global]\nindex-url = https://b.example\n", "https://b.example"),
+        (config / "uv" / "uv.toml", '[[index]]\nname = "c"\nurl = "https://c.example"\n', "https://b.example"),
+        (config / "uv" / "uv.toml", '[[index]]\nurl = "https://d.example"\ndefault = true\n', "https://d.example"),
+    ):
+        file.write_text(text)
+        assert sources.index_url() == url
+    for name in ("UV_INDEX_URL", "UV_DEFAULT_INDEX"):
+        monkeypatch.setenv(name, f"https://{name}.example")
+        assert sources.index_url() == sources.settings()["UV_DEFAULT_INDEX"] == f"https://{name}.example"
+
+
+def test_own_authorities_are_those_of_pip_uv_or_openssl(
+    no_configuration: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if sources.verification() is not True:
+        monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")  # the machine's own in /etc
+    assert sources.verification() is True
+    monkeypatch.setenv("UV_NATIVE_TLS", "1")
+    assert sources.verification() == (ssl.get_default_verify_paths().cafile or True)
+    for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "PIP_CERT"):
+        monkeypatch.setenv(name, f"/{name}.pem")
+        assert sources.verification() == sources.settings()["SSL_CERT_FILE"] == f"/{name}.pem"
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://host:8443/simple")
+    monkeypatch.setenv("PIP_TRUSTED_HOST", "host")
+    assert sources.verification() is False

@@ -1,39 +1,45 @@
-"""The lesson: five steps with the real commands, and a bisect of which the learner is the judge."""
+"""The lesson: predictions are compared with what was measured, and a bisect of which the learner is the judge."""
 
 import os
 import pty
+import re
 import subprocess
 import sys
 
-import pytest
+from harness.steps import STEPS
 
-from harness import lesson
-
-from .conftest import ROOT, make
+from .conftest import ROOT, harness
 
 
-@pytest.mark.slow
-def test_without_a_terminal_it_runs_through_without_a_pause() -> None:
-    done = make("-s", "lesson")
+def test_without_a_terminal_it_runs_through_and_the_answer_stands_last() -> None:
+    done = harness("lesson")
     assert done.returncode == 0, done.stderr
-    places = [done.stdout.index(f"$ {' '.join(step.command)}") for step in lesson.STEPS]
-    assert places == sorted(places)
-    for part in ("verdict: rejected - Inv", "verdict: open", "first fixed: 0.20.0", "client.py lands at 0.19.0 good"):
-        assert part in done.stdout
-    assert done.stdout.endswith(" The same.\n")
-    assert "make: " not in done.stdout + done.stderr
-    assert "make[1]" not in done.stdout + done.stderr
+    parts = done.stdout.split("\n--- ")[1:]
+    assert len(parts) == len(STEPS) + 2
+    for step, part, answer in zip(
+        STEPS, parts, ("two", "one", "it opens", "the client refuses it", "the first fixed release"), strict=False
+    ):
+        assert f"\n$ {step.command}\n" in part
+        assert f"{answer}.\n{step.why}" in part
+        assert "Traceback" not in part
+        assert len(part.splitlines()) < 24
+        assert max(map(len, part.splitlines())) < 80
+    assert "client.py lands at 0.19.0 good, 0.20.0 bad.\nThe same." in done.stdout
+    assert "make" not in done.stderr
 
 
-def test_the_learner_may_go_back_and_is_told_where_it_leads() -> None:
+def test_the_learner_judges_a_bisect_and_what_was_said_stands_beside_what_was_measured() -> None:
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", "from harness import lesson; lesson.judge_yourself()"]
+    command = [sys.executable, "-c", "from harness import lesson; lesson.teach({'AT': 'bisect'})"]
     with subprocess.Popen(command, cwd=ROOT, stdin=theirs, stdout=subprocess.PIPE, text=True) as learner:
         os.close(theirs)
-        # 0.30.1 is bad, 0.18.3 good; then a mistake is taken back, and 0.20.0 is called good.
-        os.write(ours, b"bad\nnonsense\nbad\nback\ngood\nbad\nbad\nbad\ngood\n")
+        # 0.30.1 is bad, 0.18.3 good; then a mistake is taken back, and 0.20.0 is called good. Then the questions.
+        os.write(ours, b"bad\nnonsense\nbad\nback\ngood\nbad\nbad\nbad\ngood\n" + b"a\nc\nb\n")
         printed = learner.communicate(timeout=60)[0]
     os.close(ours)
+    assert "1 of 5" not in printed
     assert printed.count("uvicorn 0.18.3 (") == 2
     assert "You land at 0.20.0 good, 0.21.0 bad." in printed
-    assert "client.py lands at 0.19.0 good, 0.20.0 bad. Not the same" in printed
+    assert "0.20.0: you said good, client.py says bad.\nNot the same." in printed
+    said = re.findall(r"Measured: (\w)\) .*\. ?\n?You said(?:: (\w)| so)", printed)
+    assert said == [("c", "a"), ("c", ""), ("b", "")]

@@ -1,64 +1,331 @@
-"""One's own: any app, any command, any patch, judged on any uvicorn."""
+"""One's own: any app, any script, any patch, judged on any uvicorn, and on no other."""
 
 import difflib
 import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT
+from harness import base
+from harness.base import Base, Interpreter
+from harness.index import Release
+from harness.judge import Judge, Question
 
+from .conftest import ROOT, Done, copy_of_the_project, harness, run
+
+Source = Callable[[str], Path]
+CHANGES = json.loads((ROOT / "tests" / "changes" / "expected.json").read_text())
+FIRST = re.compile(r"(?m)^first (bad|fixed): (\S+) \([\d-]+\), \S+/compare/(\S+)\.\.\.\2$")
 MINE = """
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket
 
-
-async def endpoint(websocket: WebSocket) -> None:
+async def endpoint(websocket):
     offered = websocket.scope["subprotocols"]
     headers = [(b"sec-websocket-protocol", b"ocpp2.0.1, ocpp1.6")] if websocket.query_params.get("twice") else []
     await websocket.accept(subprotocol=offered[0], headers=headers)
     await websocket.receive_text()
 
-
 app = Starlette(routes=[WebSocketRoute("/ws/{number}", endpoint)])
 """
-OCPP = "from ocpp_asgi.app import ASGIApplication\n\napp = ASGIApplication()\n"
-ON_THE_LOOP = "import uvicorn\n\nuvicorn.Config(None).setup_event_loop()\n"
-ON_YAML = """
-# /// script
-# dependencies = ["uvicorn==0.13.0", "tomli-w"]
-# ///
-import sys
-import tempfile
-
-import tomli_w
-import uvicorn
-
-with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-    try:
-        uvicorn.Config(None, log_config=file.name)
-    except ImportError as error:
-        print(error)
-        sys.exit("PyYAML" not in str(error))
-sys.exit(125)
+PORT = """
+import socket, subprocess, sys, time
+server = subprocess.Popen([sys.executable, "{root}/server.py", "--port", "{port}"], stderr=-3)
+try:
+    while server.poll() is None and socket.socket().connect_ex(("127.0.0.1", {port})):
+        time.sleep(0.01)
+    sys.exit(subprocess.call([sys.executable, "{root}/client.py", "ws://127.0.0.1:{port}"]))
+finally:
+    server.terminate()
+    server.wait()
 """
-LINE = re.compile(r"^(\S+) +\d{4}-\d\d-\d\d  (open|rejected|inconclusive) ", re.MULTILINE)
 
 
-def harness(*arguments: str | Path, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "harness", *map(str, arguments)]
-    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env=variables)
+def tried(line: str, *words: str, cwd: Path = ROOT, **variables: str) -> Done:
+    where = [] if any(word.startswith(("UVICORN=", "SOURCE=")) for word in words) else ["UVICORN=0.20.0"]
+    return harness("try", *where, f"RUN={line}", *words, cwd=cwd, **variables)
 
 
-def try_command(command: str, *more: str, cwd: Path = ROOT) -> "subprocess.CompletedProcess[str]":
-    return harness("try", "--uvicorn", "0.20.0", "--run", command, *more, cwd=cwd)
+def verdict(done: Done) -> str:
+    assert done.stdout, done.stderr
+    return done.stdout.splitlines()[-1].removeprefix("verdict: ")
+
+
+def a_patch(source: Source, file: Path, name: str, old: str, new: str) -> Path:
+    before = (source("0.20.0") / name).read_text()
+    assert old in before
+    pair = before.splitlines(keepends=True), before.replace(old, new).splitlines(keepends=True)
+    file.write_text("".join(difflib.unified_diff(*pair, f"a/{name}", f"b/{name}")))
+    return file
+
+
+# What surrounds it.
+
+
+def test_beside_it_lies_what_a_fresh_install_brings_or_what_was_asked_for() -> None:
+    line = "python -c 'import websockets, wsproto, h11, click; print(websockets.__version__)'"
+    fresh = tried(line)
+    newest = re.search(r"websockets==(\S+?),", fresh.stdout.splitlines()[0])
+    assert newest and int(newest[1].split(".")[0]) > 10, fresh.stdout
+    assert verdict(fresh) == f"open - status 0; {newest[1]}"
+    assert verdict(tried(line, "WEBSOCKETS=10.4")) == "open - status 0; 10.4"
+    assert verdict(tried(line, "WEBSOCKETS=none")).endswith("ModuleNotFoundError: No module named 'websockets'")
+    assert tried(line, "WSPROTO=none").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "hint"),
+    [
+        ("python -c 'import websockets'", ["WEBSOCKETS=none"], "it may need another websockets: set WEBSOCKETS"),
+        ("python -c 'import not_there.at_all'", [], "it lacks not_there: say WITH=not_there"),
+        ("python -m not_there", [], "it lacks not_there: say WITH=not_there"),
+    ],
+)
+def test_where_the_ends_lack_a_module_the_output_says_what_to_set(line: str, words: list[str], hint: str) -> None:
+    done = harness("bisect", f"RUN={line}", *words)
+    assert f"\n{hint}" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 1
+
+
+def test_a_plain_get_changes_nowhere() -> None:
+    done = harness("bisect", "RUN=python tests/changes/plain_get.py")
+    assert re.search(r"\n\n\S+ and \S+ are both open: no change was found", done.stdout), done.stdout + done.stderr
+
+
+def surveyed(name: str, *words: str) -> list[tuple[str, str, str]]:
+    """Every change that a survey of one of tests/changes prints: the two releases, and the verdict from there on."""
+    needs = "WITH=asgiref typing-extensions click<8"  # so that the oldest releases fit too
+    done = harness("survey", f"RUN=python tests/changes/{name}", needs, "ATONCE=2", *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [
+        (last, first, {"bad": "rejected", "fixed": "open"}[kind]) for kind, first, last in FIRST.findall(done.stdout)
+    ]
+
+
+@pytest.mark.weekly
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_survey_shows_every_change_there_was(name: str) -> None:
+    assert surveyed(name) == [tuple(change) for change in CHANGES[name]["changes"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("log_formatter.py", ["FROM=0.17.6", "TO=0.18.3"]),
+        ("proxy_duplicates.py", ["FROM=0.46.0", "TO=2026-07-01"]),
+        ("root_path.py", ["FROM=0.25.0", "TO=0.26.0"]),
+    ],
+)
+def test_a_survey_between_two_ends_shows_the_changes_there(name: str, ends: list[str]) -> None:
+    assert surveyed(name, *ends) == [tuple(change) for change in CHANGES[name]["changes"]]
+
+
+# Which uvicorn runs.
+
+
+@pytest.fixture(scope="module")
+def rival(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's own virtual environment, with another uvicorn and pytest."""
+    folder = tmp_path_factory.mktemp("rival") / "venv"
+    subprocess.run(["uv", "venv", "-q", "--no-project", folder], check=True)
+    install = ["uv", "pip", "install", "-q", "--python", str(folder), "uvicorn==0.15.0", "pytest"]
+    subprocess.run(install, check=True)
+    return folder
+
+
+@pytest.fixture(params=[pytest.param("here", marks=pytest.mark.weekly), "in a long path with a space"])
+def tool(request: pytest.FixtureRequest, tmp_path: Path, rival: Path) -> Callable[..., Done]:
+    """The tool, with the rival active; also in a copy whose path is too long for the first line of a script."""
+    project = ROOT if request.param == "here" else copy_of_the_project(tmp_path / ("it's é " + "long" * 40))
+    active = {"VIRTUAL_ENV": str(rival), "PATH": f"{rival / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    return lambda *words: run(sys.executable, project / "harness", *words, cwd=tmp_path, **active)
+
+
+def test_uvicorn_and_python_are_those_under_test(tool: Callable[..., Done], source: Source, tmp_path: Path) -> None:
+    name = "uvicorn/__init__.py"
+    patch = a_patch(source, tmp_path / "my.diff", name, '__version__ = "0.20.0"', '__version__ = "0.20.0+mine"')
+    (tmp_path / "test_it.py").write_text("import uvicorn\ndef test_it():\n    assert uvicorn.__version__ == '0.19.0'\n")
+    shutil.copytree(source("0.19.0") / "uvicorn", tmp_path / "checkout" / "uvicorn")
+    line = "RUN=uvicorn --version && python -c 'import uvicorn; print(uvicorn.__version__)'"
+    for words, version in (
+        (["UVICORN=0.54.0"], "0.54.0"),
+        (["SOURCE=checkout"], "0.19.0"),
+        (["UVICORN=0.20.0", f"PATCH={patch}"], "0.20.0+mine"),
+    ):
+        done = tool("try", line, *words)
+        assert verdict(done) == f"open - status 0; {version}"
+        said = tmp_path.joinpath(re.findall(r"what it printed: (.*)/\n", done.stdout)[0])
+        assert said.is_absolute() or not said.exists()
+    ends = ["GOOD=0.19.0", "BAD=0.20.0"]
+    bisected = tool("bisect", "WITH=pytest", "RUN=pytest -q test_it.py", *ends)
+    assert "\nfirst bad: 0.20.0 (2022-11-20)\n" in bisected.stdout, bisected.stdout + bisected.stderr
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c"]
+    checkout = tmp_path / "checkout"
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "Old"], ["tag", "0.19.0"]):
+        subprocess.run([*git, *command], cwd=checkout, check=True)
+    shutil.copytree(source("0.20.0") / "uvicorn", checkout / "uvicorn", dirs_exist_ok=True)
+    for command in (["add", "."], ["commit", "-qm", "New"], ["tag", "0.20.0"]):
+        subprocess.run([*git, *command], cwd=checkout, check=True)
+    found = tool("bisect-commits", "RUN=uvicorn --version | grep 0.19.0", f"REPO={checkout}", *ends)
+    assert "  New\n" in found.stdout, found.stdout + found.stderr
+
+
+def test_another_environments_uvicorn_is_refused(tool: Callable[..., Done], rival: Path, source: Source) -> None:
+    elsewhere = source("0.19.0")
+    for line, reason in (
+        ("pytest -q test_it.py", "pytest here is of another Python than the uvicorn under test: say WITH=pytest"),
+        (f"{rival}/bin/python -c 'import uvicorn'", "it imported another uvicorn, "),
+        (f"{rival}/bin/uvicorn --version", "it imported another uvicorn, "),
+        (f"cd {elsewhere} && python -c 'import uvicorn'", "it imported another uvicorn, "),
+        (f"PYTHONPATH={elsewhere}:$PYTHONPATH python -c 'import uvicorn'", "it imported another uvicorn, "),
+    ):
+        done = tool("try", "UVICORN=0.20.0", f"RUN={line}")
+        assert (done.returncode, reason in verdict(done)) == (125, True), done.stdout + done.stderr
+
+
+def test_where_path_cannot_hold_the_project_nothing_is_judged(tmp_path: Path) -> None:
+    done = run(sys.executable, copy_of_the_project(tmp_path / "a:b") / "harness", "try", "UVICORN=0.20.0", "RUN=true")
+    assert (done.returncode, verdict(done).startswith("inconclusive - PATH cannot hold ")) == (125, True)
+
+
+# What a script is.
+
+
+@pytest.fixture(scope="module")
+def own_base() -> Base:
+    return base.of_own(Interpreter.named(), "", "", ())
+
+
+@pytest.fixture
+def judged(own_base: Base, releases: dict[str, Release]) -> Callable[[str], str]:
+    """The last line on 0.20.0 for a line of the shell."""
+
+    def last_line(line: str) -> str:
+        with Judge(Question(own_base, line, line=line, limit=9)) as judging:
+            return judging.release(releases["0.20.0"])[0].last_line.removeprefix("verdict: ")
+
+    return last_line
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("cd harness && ls model.py", "open - status 0; model.py"),
+        ("FOO='a b' python -c 'import os; print(os.environ[\"FOO\"])'", "open - status 0; a b"),
+        ("echo $MINE | tr a-z A-Z", "open - status 0; $5 AND MORE"),
+        ("true && false", "rejected - status 1"),
+        ("exit 124", "rejected - status 124"),
+        ("echo verdict: open; exit 125", "inconclusive - status 125; verdict: open"),
+        ("exit 126", "inconclusive - status 126"),
+        ("no-such-command", "inconclusive - status 127; "),
+        ("exit 200", "inconclusive - status 200"),
+        ("kill -9 $$", "inconclusive - signal 9"),
+        ("kill -9 $PPID", "inconclusive - "),
+        ("echo a >&2; echo verdict: rejected", "open - status 0; verdict: rejected"),
+    ],
+)
+def test_a_script_is_a_line_for_the_shell_and_its_status_is_what_git_bisect_run_takes_it_for(
+    line: str, expected: str, judged: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINE", "$5 and more")
+    monkeypatch.chdir(ROOT)
+    assert judged(line).startswith(expected)
+
+
+def test_what_cannot_be_started_is_said_once(tmp_path: Path) -> None:
+    for line in ("no-such-command x", "pytest -q"):
+        done = harness("bisect", f"RUN={line}", cwd=tmp_path)
+        assert done.returncode == 125
+        assert len(re.findall(r"  inconclusive  ", done.stdout)) <= 2, done.stdout
+    done = harness("bisect", "RUN=python nosuch.py", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "RUN: there is no file nosuch.py\n")
+
+
+def test_what_a_script_prints_is_kept_up_to_a_limit(judged: Callable[[str], str]) -> None:
+    assert judged("yes | head -c 30000000; echo the end") == "open - status 0; the end"
+    printed = list((ROOT / ".environments" / "runs").glob("yes-head-c-30000000*/0.20.0.txt"))
+    assert 1000 < printed[0].stat().st_size <= 2 << 20
+
+
+def test_a_full_disk_is_inconclusive(own_base: Base, releases: dict[str, Release]) -> None:
+    with Judge(Question(own_base, "full", line="echo full; exit 1")) as judging:
+        judging.printed.mkdir(parents=True, exist_ok=True)
+        (judging.printed / "0.20.0.txt").symlink_to("/dev/full")
+        trial = judging.release(releases["0.20.0"])[0]
+        (judging.printed / "0.20.0.txt").unlink()
+    assert trial.last_line.startswith("verdict: inconclusive - "), trial
+    assert "No space left on device" in trial.reason
+
+
+def test_scripts_run_one_at_a_time_but_where_more_are_asked_for(tmp_path: Path) -> None:
+    line = "RUN=mkdir alone && sleep 0.3 && rmdir alone"
+    for words, expected in (([], {"open"}), (["ATONCE=3"], {"open", "rejected"})):
+        file = tmp_path / "result"
+        done = harness("survey", line, "FROM=0.18.1", "TO=0.19.0", f"JSON={file}", *words, cwd=tmp_path)
+        assert {one["verdict"] for one in json.loads(file.read_text())["trials"]} == expected, done.stdout
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        ["GOOD=0.18.3", "BAD=0.21.0"],
+        pytest.param([], marks=pytest.mark.weekly),
+        pytest.param(["GOOD=0.19.0", "BAD=0.54.0"], marks=pytest.mark.weekly),
+    ],
+)
+def test_a_fixed_port_finds_what_the_case_finds(ends: list[str], tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    needs = (ROOT / "server.py").read_text().split('"""')[0]
+    (tmp_path / "fixed.py").write_text(needs + PORT.format(root=ROOT, port=port))
+    done = harness("bisect", "RUN=python fixed.py", *ends, cwd=tmp_path)
+    assert "last good: 0.19.0 (2022-10-19)\nfirst bad: 0.20.0 (2022-11-20)\n" in done.stdout, done.stdout + done.stderr
+    assert "; verdict: rejected - InvalidHandshake: multiple subprotocols: ocpp2.0.1" in done.stdout
+    assert "websockets==10.4" in done.stdout.splitlines()[0]
+
+
+# Where it runs, and what comes out.
+
+
+def test_paths_are_those_of_the_folder_it_is_called_from_and_what_it_printed_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import sys, uvicorn\nprint('on', uvicorn.__version__)\nsys.exit(uvicorn.__version__ >= '0.19')\n"
+    )
+    done = harness("bisect", "RUN=python mine.py", "GOOD=0.18.0", "BAD=0.20.0", "JSON=found.json", cwd=tmp_path)
+    assert "\nfirst bad: 0.19.0 (2022-10-19)\n" in done.stdout, done.stdout + done.stderr
+    where = ROOT / re.findall(r"what it printed for each: (.*)/\n", done.stdout)[0]
+    told = json.loads((tmp_path / "found.json").read_text())
+    assert (told["verb"], told["asked"], told["first"]["uvicorn"]) == ("bisect", "RUN=python mine.py", "0.19.0")
+    for one in told["trials"]:
+        assert (where / f"{one['of']}.txt").read_text() == f"on {one['of']}\n"
+        assert one["reason"] == f"status {int(one['verdict'] != 'open')}; on {one['of']}"
+        assert re.search(rf"(?m)^{re.escape(one['of'])} .*  {re.escape(one['reason'])}$", done.stdout)
+
+
+def test_another_python_runs_it() -> None:
+    for request in ("3.12", "3.10"):
+        try:
+            other = Interpreter.named(request)
+        except Exception:
+            continue
+        if other.version.startswith("{}.{}.".format(*sys.version_info)):
+            continue
+        done = tried("python -c 'import sys, uvicorn; print(sys.version)'", f"INTERPRETER={request}")
+        assert verdict(done).startswith(f"open - status 0; {other.version} ")
+        assert f"Python {other.version}, " in done.stdout.splitlines()[0]
+        return
+    pytest.skip("there is no other Python here")
+
+
+# An app.
 
 
 @pytest.fixture(scope="module")
@@ -70,217 +337,17 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_app_in_another_folder_is_bisected_as_the_survey_says_of_its_case(mine: Path) -> None:
-    asked = ["--app", str(mine / "server.py:app"), "--with", "starlette", "--path", "/ws/1?twice=yes"]
-    result = harness("bisect", *asked, "--good", "0.14.0", "--bad", "0.18.0")
-    assert "last good: 0.16.0 (2021-12-08)\nfirst bad: 0.17.0.post1 (2022-01-24)\n" in result.stdout, result.stderr
-    assert "\nwhat changed: https://github.com/Kludex/uvicorn/compare/0.16.0...0.17.0.post1\n" in result.stdout
-    assert "\nrelease notes: https://github.com/Kludex/uvicorn/releases/tag/0.17.0.post1\n" in result.stdout
-
-
-def test_an_app_that_does_not_send_the_header_opens_without_a_message(mine: Path) -> None:
-    asked = ["--app", "server.py", "--with", "starlette", "--path", "/ws/1", "--offer", "a,ocpp1.6"]
-    result = harness("try", "--uvicorn", "0.20.0", *asked, cwd=mine)
-    assert result.stdout.splitlines()[-1] == "verdict: open", result.stdout + result.stderr
-    assert "'subprotocols': ['a', 'ocpp1.6']" in result.stdout
+def test_an_app_in_another_folder_is_bisected_as_its_case_is(mine: Path) -> None:
+    asked = ["APP=server.py", "WITH=starlette", "WEBSOCKETS=10.4", "URLPATH=/ws/1?twice=yes", "BAD=0.18.0"]
+    done = harness("bisect", *asked, cwd=mine)
+    assert "last good: 0.16.0 (2021-12-08)\nfirst bad: 0.17.0.post1 (2022-01-24)\n" in done.stdout, done.stderr
 
 
 def test_a_module_is_found_from_the_current_folder_and_headers_are_uvicorns(mine: Path) -> None:
-    asked = ["--app", "server:app", "--with", "starlette", "--path", "/ws/1", "--header", "Sec-WebSocket-Protocol: x"]
-    assert harness("try", "--uvicorn", "0.19.0", *asked, cwd=mine).returncode == 0
-    result = harness("try", "--uvicorn", "0.20.0", *asked, "--header", "X-More: y", cwd=mine)
-    assert result.returncode == 1
-    assert "< sec-websocket-protocol: x   <-- from headers= in uvicorn.Config" in result.stdout
-    assert "< x-more: y" in result.stdout
-
-
-@pytest.mark.slow
-def test_for_the_reporters_library_before_0_4_0_the_same_release_is_a_fix(tmp_path: Path) -> None:
-    """That it is the first bad one for 0.4.0 is a command of the README."""
-    (tmp_path / "central.py").write_text(OCPP)
-    asked = ["--app", "central.py", "--header", "Sec-WebSocket-Protocol: ocpp1.6", "--offer", "ocpp1.6"]
-    needs = ["--with", "ocpp-asgi==0.3.0 jsonschema<4.18", "--case", "header-alone", "--find", "fix", "--bad", "0.21.0"]
-    fixed = harness("bisect", *asked, *needs, cwd=tmp_path)
-    assert "last bad: 0.19.0 (2022-10-19)\nfirst fixed: 0.20.0 (2022-11-20)\n" in fixed.stdout, fixed.stderr
-
-
-@pytest.mark.parametrize(("offer", "status"), [("mqtt,ocpp1.6", 0), ("mqtt", 125)])
-def test_the_readmes_mended_app_picks_what_it_speaks(offer: str, status: int) -> None:
-    asked = ["--app", "tests/apps/chat.py:mended", "--with", "fastapi", "--path", "/ws", "--offer", offer]
-    done = harness("try", "--uvicorn", "0.20.0", *asked)
-    assert done.returncode == status, done.stdout
-
-
-def test_where_the_app_rules_out_a_pin_the_output_says_what_ran(mine: Path) -> None:
-    asked = ["--app", str(mine / "server.py"), "--with", "starlette click>=8", "--path", "/ws/1"]
-    result = harness("try", "--uvicorn", "0.20.0", *asked)
-    assert result.returncode == 0, result.stdout
-    assert re.search(r"^in place of a pin, which something else rules out: click==8\.", result.stdout, re.MULTILINE)
-    assert "websockets 10.4, wsproto 1.2.0" in result.stdout
-
-
-def test_an_app_that_cannot_be_imported_or_started_says_why(tmp_path: Path) -> None:
-    for text, reason in (
-        ("import starlette_is_not_here\n", "importing mine.py:app failed: ModuleNotFoundError"),
-        ("raise SystemExit(0)\n", "importing mine.py:app failed: SystemExit: 0"),
-        ("other = 1\n", "importing mine.py:app failed: AttributeError"),
-        (
-            "async def app(scope, receive, send):\n    raise OSError('no database')\n",
-            "the server logged OSError: no database",
-        ),
-    ):
-        (tmp_path / "mine.py").write_text(text)
-        result = harness("try", "--uvicorn", "0.20.0", "--app", "mine.py", cwd=tmp_path)
-        assert result.returncode == 125
-        assert reason in result.stdout.splitlines()[-1]
-
-
-def test_the_lifespan_of_an_app_runs(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
-        "ready = []\n"
-        "async def app(scope, receive, send):\n"
-        "    await receive()\n"
-        "    if scope['type'] == 'lifespan':\n"
-        "        ready.append(1)\n"
-        "        await send({'type': 'lifespan.startup.complete'})\n"
-        "        await receive()\n"
-        "        return await send({'type': 'lifespan.shutdown.complete'})\n"
-        "    assert ready\n"
-        "    await send({'type': 'websocket.accept', 'subprotocol': 'ocpp2.0.1'})\n"
-    )
-    for version in ("0.19.0", "0.54.0"):
-        result = harness("try", "--uvicorn", version, "--app", "mine.py", cwd=tmp_path)
-        assert result.stdout.splitlines()[-1] == "verdict: open", result.stdout
-
-
-def test_a_script_that_knows_nothing_of_this_finds_a_break_and_a_fix(tmp_path: Path) -> None:
-    """0.36.0, "Support custom IOLOOPs (#2435)", took `Config.setup_event_loop()` away, as 0.36.1 says; 0.45.0:
-    "Raise helpful `ImportError` when PyYAML is missing for YAML log config (#2906)"."""
-    (tmp_path / "loop.py").write_text(ON_THE_LOOP)
-    result = harness("bisect", "--run", "python loop.py", cwd=tmp_path)
-    assert "last good: 0.35.0 (2025-06-28)\nfirst bad: 0.36.0 (2025-09-20)\n" in result.stdout, result.stderr
-    printed = (ROOT / ".environments" / "runs" / "0.36.0.txt").read_text()
-    assert "AttributeError" in printed
-    (tmp_path / "log.py").write_text(ON_YAML)
-    result = harness("bisect", "--run", "python -I log.py", "--find", "fix", cwd=tmp_path)
-    assert "last bad: 0.44.0 (2026-04-06)\nfirst fixed: 0.45.0 (2026-04-21)\n" in result.stdout, result.stderr
-
-
-@pytest.mark.parametrize(
-    ("command", "status", "last"),
-    [
-        ("sh -c 'kill -9 $$'", 125, "inconclusive - signal 9"),
-        ("sh -c 'exit 3'", 1, "rejected - status 3"),
-        ("sh -c 'exit 127'", 1, "rejected - status 127"),
-        ("sh -c 'exit 200'", 125, "inconclusive - status 200"),
-        ("sh -c 'echo verdict: open; exit 125'", 125, "inconclusive - status 125; verdict: open"),
-        ("sh -c 'echo verdict: rejected >&2'", 0, "open - status 0; verdict: rejected"),
-        ("echo $HOME `true` && false", 0, "open - status 0; $HOME `true` && false"),
-        ("no-such-command", 125, "inconclusive - cannot run no-such-command: it is not there"),
-        ("uvicorn --version", 0, "open - status 0; Running uvicorn 0.20.0 with"),
-    ],
-)
-def test_a_commands_status_is_what_git_bisect_run_takes_it_for(command: str, status: int, last: str) -> None:
-    result = try_command(command)
-    assert result.stdout.splitlines()[-1].startswith(f"verdict: {last}")
-    assert result.returncode == status
-
-
-def test_a_command_that_hangs_or_leaves_a_child_behind_leaves_nothing_running(tmp_path: Path) -> None:
-    for command in ("sh -c 'sleep 61.25 & sleep 61.25'", "sh -c 'setsid sleep 61.25 & exit 0'"):
-        begun = time.monotonic()
-        result = try_command(command, "--limit", "0.5")
-        assert result.stdout.startswith(("verdict: inconclusive - it did not end within 0.5 s", "verdict: open"))
-        assert time.monotonic() - begun < 30
-        found = subprocess.run(["pgrep", "-f", "^sleep 61.25$"], capture_output=True, text=True).stdout
-        assert found == ""
-
-
-def make_patch(folder: Path, old: str, new: str) -> Path:
-    name = "uvicorn/protocols/websockets/websockets_impl.py"
-    harness("try", "--uvicorn", "0.20.0")
-    before = (ROOT / ".environments" / "uvicorn" / "0.20.0" / name).read_text()
-    assert old in before
-    pair = before.splitlines(keepends=True), before.replace(old, new).splitlines(keepends=True)
-    (folder / "mine.diff").write_text("".join(difflib.unified_diff(*pair, f"a/{name}", f"b/{name}")))
-    return folder / "mine.diff"
-
-
-def test_a_patched_copy_is_judged_and_never_half_of_a_patch(tmp_path: Path) -> None:
-    patch = make_patch(tmp_path, "in server_state.default_headers", "in []")
-    shelf = ROOT / ".environments" / "uvicorn"
-    assert harness("try", "--uvicorn", "0.20.0", "--patch", patch).stdout.endswith("verdict: open\n")
-    assert harness("try", "--source", shelf / "0.20.0", "--patch", patch).stdout.endswith("verdict: open\n")
-    assert harness("try", "--uvicorn", "0.20.0").returncode == 1
-    harness("try", "--uvicorn", "0.18.0")
-    for which in (["--uvicorn", "0.18.0"], ["--source", shelf / "0.18.0"]):
-        refused = harness("try", *which, "--patch", patch)
-        assert refused.returncode == 125
-        assert "verdict: inconclusive - the patch does not apply: error: patch failed: uvicorn/" in refused.stdout
-    (tmp_path / "nothing.diff").write_text(
-        "diff --git a/docs/x.md b/docs/x.md\n--- a/docs/x.md\n+++ b/docs/x.md\n@@ -1 +1 @@\n-a\n+b\n"
-    )
-    nothing = harness("try", "--uvicorn", "0.20.0", "--patch", tmp_path / "nothing.diff")
-    assert nothing.stdout.splitlines()[-1] == "verdict: inconclusive - the patch changes nothing in uvicorn/"
-
-
-def test_with_a_patch_a_bisect_asks_about_every_release_that_takes_it(tmp_path: Path) -> None:
-    patch = make_patch(tmp_path, "in server_state.default_headers", "in []")
-    result = harness("bisect", "--patch", patch, "--good", "0.19.0", "--bad", "0.21.0")
-    assert next(word for _, word in LINE.findall(result.stdout)) == "inconclusive"
-    assert "0.21.0 is open, not rejected" in result.stderr
-
-
-def test_runs_that_do_not_agree_are_inconclusive(tmp_path: Path) -> None:
-    count = tmp_path / "count"
-    (tmp_path / "flaky.py").write_text(
-        f"from pathlib import Path\nfile = Path({str(count)!r})\nn = len(file.read_text()) if file.exists() else 0\n"
-        "file.write_text('x' * (n + 1))\nraise SystemExit(n in (1, 3))\n"
-    )
-    result = try_command("python flaky.py", "--runs", "5", cwd=tmp_path)
-    assert result.stdout == "verdict: inconclusive - 3 of 5 open\n"
-    assert count.read_text() == "xxxxx"
-    assert harness("try", "--uvicorn", "0.20.0", "--runs", "3").returncode == 1
-
-
-def test_the_result_for_machines_says_what_was_asked_and_found(tmp_path: Path) -> None:
-    file = tmp_path / "result.json"
-    result = harness("bisect", "--good", "2022-10-31", "--bad", "2022-12-31", "--json", file)
-    assert result.returncode == 0, result.stderr
-    found = json.loads(file.read_text())
-    assert found["last"] == {"uvicorn": "0.19.0", "released": "2022-10-19"}
-    assert found["first"] == {"uvicorn": "0.20.0", "released": "2022-11-20"}
-    assert {one["of"]: one["verdict"] for one in found["trials"]} == {"0.19.0": "open", "0.20.0": "rejected"}
-    assert found["pins"][0] == "websockets==10.4"
-    assert set(found) == set(json.loads((ROOT / "evidence" / "result.schema.json").read_text())["properties"])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--app", "nosuch.py:app"], "there is no file nosuch.py"),
-        (["--app", "a b:app"], "is no app, such as"),
-        (["--app", "m", "--case", "none"], "--app goes with --case header-alone"),
-        (["--app", "m", "--path", "ws\nx"], "is no path of a URL"),
-        (["--app", "m", "--header", "no colon"], "is no header, such as"),
-        (["--app", "m", "--header", "A: b\r\nC: d"], "is no header, such as"),
-        (["--app", "m", "--offer", "a b"], "are no subprotocols"),
-        (["--app", "m", "--with=--index-url=http://127.0.0.1:9"], "such as fastapi"),
-        (["--app", "m", "--requirements", "nosuch.txt"], "there is no file nosuch.txt"),
-        (["--offer", "a"], "--offer go with --app"),
-        (["--with", "a"], "go with --app or --run"),
-        (["--run", "true", "--case", "none"], "--run goes without"),
-        (["--patch", "nosuch.diff"], "there is no file nosuch.diff"),
-        (["--runs", "0"], "above zero"),
-        (["--run", "true", "--limit", "-1"], "above zero"),
-        (["--run", "sh -c 'x"], "No closing quotation"),
-        (["--uvicorn", "../../x"], "is no version"),
-        (["--websockets", "../../../x"], "is no version"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_what_cannot_be_meant_is_one_line_and_status_2(arguments: list[str], words: str) -> None:
-    result = harness("try", *arguments)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert words in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    asked = ["APP=server:app", "WITH=starlette", "URLPATH=/ws/1", "OFFER=a, ocpp1.6"]
+    plain = harness("try", "UVICORN=0.20.0", *asked, cwd=mine)
+    assert verdict(plain) == "open"
+    twice = harness("try", "UVICORN=0.20.0", *asked, "HEADER=Sec-WebSocket-Protocol: x\nX-More: y", cwd=mine)
+    assert twice.returncode == 1
+    assert re.search(r"(?mi)^< sec-websocket-protocol: x   <-- from headers=", twice.stdout)
+    assert re.search(r"(?mi)^< x-more: y$", twice.stdout)

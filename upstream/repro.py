@@ -1,56 +1,59 @@
 # /// script
-# requires-python = ">=3.8"
-# dependencies = ["uvicorn", "wsproto"]
+# requires-python = ">=3.10"
+# dependencies = [
+#   "uvicorn==0.54.0",
+#   "click==7.1.2",
+#   "h11==0.16.0",
+#   "websockets==10.4",
+#   "wsproto==1.2.0",
+# ]
 # ///
-"""uvicorn answers a WebSocket handshake with Sec-WebSocket-Protocol twice (#1778). Run it with: uv run repro.py"""
-
-import itertools
-import os
-import socket
-import sys
-import threading
-import time
-
-
-def nothing_to_judge(kind, error, _):  # Python's own status for it would be 1
-    print(f"Nothing to judge: {kind.__name__}: {error}", flush=True)
-    os._exit(125)
-
-
-sys.excepthook = nothing_to_judge
-
-import uvicorn  # noqa: E402
-
-WS = "auto"
-OFFER = "ocpp2.0.1"
-HEADERS = [("Sec-WebSocket-Protocol", "ocpp2.0.1, ocpp2.0, ocpp1.6")]  # of uvicorn.Config
-ACCEPT_HEADERS = []  # of websocket.accept
+HEADERS = [("Sec-WebSocket-Protocol", "ocpp2.0.1, ocpp2.0, ocpp1.6")]
 
 
 async def app(scope, receive, send):
+    assert scope["type"] == "websocket", "no lifespan"
     await receive()
-    subprotocol = scope["subprotocols"][0]
-    await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": ACCEPT_HEADERS})
+    await send({"type": "websocket.accept", "subprotocol": "ocpp2.0.1"})
+    await receive()
 
 
-listener = socket.create_server(("127.0.0.1", 0))
-server = uvicorn.Server(uvicorn.Config(app, ws=WS, headers=HEADERS, lifespan="off", log_level="error"))
-server.install_signal_handlers = lambda: None  # releases before 0.13 fail on it in a thread
-threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
-while not server.started and threading.active_count() > 1:
-    time.sleep(0.01)
-if not server.started:
-    raise RuntimeError("uvicorn did not start")
+def show(app, ws, headers=(), offered=("ocpp2.0.1",), path="/", none="inconclusive"):
+    """Serve the app with uvicorn, dial it once, and print the response. Status 1: it fails, 0: it does not."""
+    import itertools
+    import os
+    import socket
+    import sys
+    import threading
+    import traceback
 
-client = socket.create_connection(listener.getsockname(), timeout=10)
-request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-request += f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {OFFER}\r\n\r\n"
-client.sendall(request.encode())
-lines = [line.strip() for line in itertools.takewhile(str.strip, client.makefile(encoding="latin-1"))]
-print(f"uvicorn {uvicorn.__version__}, {WS}", *lines, sep="\n")
-named = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("sec-websocket-protocol:")]
-if not lines[0].startswith("HTTP/1.1 101") or not named:
-    raise ConnectionError("the server agreed to no subprotocol")
-several = len(named) > 1 or "," in named[0]
-print("It names several subprotocols, and may name one." if several else "It names one subprotocol.", flush=True)
-os._exit(several)
+    sys.excepthook = lambda *crash: (traceback.print_exception(*crash), os._exit(125))  # 1 would be a verdict
+    import uvicorn
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, ws=ws, headers=list(headers), log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+        assert thread.is_alive(), "uvicorn did not start"
+    client = socket.create_connection(listener.getsockname(), timeout=10)
+    request = [f"GET {path} HTTP/1.1", "Host: localhost", "Connection: Upgrade", "Upgrade: websocket"]
+    request += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+    request += ["Sec-WebSocket-Protocol: " + ", ".join(offered), "\r\n"]
+    client.sendall("\r\n".join(request).encode())
+    lines = [line.strip() for line in itertools.takewhile(str.strip, client.makefile(encoding="latin-1"))]
+    print(f"uvicorn {uvicorn.__version__}, ws={ws}", *lines, sep="\n")
+    assert lines and lines[0].startswith("HTTP/1.1 101"), "the handshake did not open"
+    values = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("sec-websocket-protocol:")]
+    if not values and none == "rejected":
+        print("It agrees on no subprotocol.", flush=True)
+        os._exit(1)
+    assert values, "it agrees on no subprotocol"
+    several = len(values) > 1 or "," in values[0]
+    assert several or values[0] in offered, "it names a subprotocol that was not offered"
+    print("It names several subprotocols, and may name one." if several else "It names one subprotocol.", flush=True)
+    os._exit(several)
+
+
+show(app, ws="websockets", headers=HEADERS)

@@ -8,127 +8,163 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from ..conftest import ROOT, copy_of_the_project
+from ..conftest import ROOT, Done, copy_of_the_project
+from ..test_forks import left
 
+collect_ignore_glob = [] if os.environ.get("FAULTS") else ["test_*.py"]
 EVIDENCE = ROOT / "evidence" / "faults.json"
 TRACE = "Traceback (most recent call last)"
+HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # to a terminal
+STATUS = {"open": 0, "rejected": 1, "inconclusive": 125}
+CHANGE = ("0.19.0", "0.20.0")
+ENDS = ("GOOD=0.18.3", "BAD=0.21.0")
 
 
 @dataclass
 class Counts:
+    """What the faults of this session did; `wrong` are verdicts that are neither true nor inconclusive."""
+
     faults: set[str] = field(default_factory=set)
     runs: int = 0
     wrong: int = 0
     left: int = 0
     tracebacks: int = 0
+    failed: int = 0
 
 
 COUNTS = pytest.StashKey[Counts]()
 
 
 class Field:
-    """A copy of the project with short limits, in which faults are put, and commands are run and watched."""
+    """A copy of the project in which faults are put, and where commands are run and watched."""
 
     def __init__(self, project: Path, counts: Counts) -> None:
-        self.project = project
-        self.folder = project / ".environments"
-        self.counts = counts
+        self.project, self.folder, self.counts = project, project / ".environments", counts
+        self.mark = uuid4().hex
+        self.failed = 0
 
-    def run(
-        self, *command: str | Path, cwd: Path | None = None, **variables: str
-    ) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end; a traceback that it prints counts."""
-        environment = {**os.environ, "PYTHONPATH": str(self.project), **variables}
-        done = subprocess.run(list(command), cwd=cwd or self.project, capture_output=True, timeout=60, env=environment)
-        out, err = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
+    def run(self, *command: str | Path, cwd: str | Path | None = None, **variables: str) -> Done:
+        """Run a command to its end; a traceback that it prints counts, but for a rejected handshake's."""
+        environment = {**os.environ, "STARTED_BY_FAULTS": self.mark, **variables}
+        done = subprocess.run(
+            [*command], cwd=cwd or self.project, capture_output=True, timeout=90, env=environment, errors="replace"
+        )
         self.counts.runs += 1
-        if "Fatal Python error" in err:  # the interpreter itself did not start
-            return subprocess.CompletedProcess(command, done.returncode, out, err)
-        self.counts.tracebacks += TRACE in err or (TRACE in out and "The exception, as a user sees it" not in out)
-        return subprocess.CompletedProcess(command, done.returncode, out, err)
+        shown = "\nverdict: rejected - " in done.stdout
+        traced = TRACE in done.stderr or (TRACE in done.stdout and not shown)
+        self.counts.tracebacks += traced
+        assert not traced, done
+        return done
 
-    def harness(
-        self, *arguments: str | Path, cwd: Path | None = None, **variables: str
-    ) -> "subprocess.CompletedProcess[str]":
-        return self.run(sys.executable, "-m", "harness", *arguments, cwd=cwd, **variables)
+    def verb(self, *words: str | Path, cwd: str | Path | None = None, **variables: str) -> Done:
+        return self.run(sys.executable, self.project / "harness", *words, cwd=cwd, **variables)
 
-    def left(self, mark: str) -> list[str]:
-        """Processes whose command line has the mark, after a few seconds to end."""
-        for _ in range(60):
-            found = subprocess.run(["pgrep", "-af", mark], capture_output=True, text=True).stdout.splitlines()
-            found = [line for line in found if "pgrep" not in line]
-            if not found:
-                break
-            time.sleep(0.1)
-        return found
+    def judged(self, truth: str, done: Done) -> str:
+        """The verdict that a command printed, held against the true one; it is empty where there is none."""
+        lines = [line for line in done.stdout.splitlines() if line.startswith("verdict: ")]
+        word = lines[-1].split()[1] if lines else ""
+        believed = word not in (truth, "inconclusive", "") or len(lines) > 1
+        self.counts.wrong += believed or (done.returncode in (0, 1) and STATUS.get(word) != done.returncode)
+        assert word in (truth, "inconclusive", ""), done
+        assert done.returncode == STATUS[word] if word else done.returncode not in (0, 1), done
+        return word
+
+    def tries(self, truth: str, *words: str | Path, **variables: str) -> str:
+        return self.judged(truth, self.verb("try", *words, **variables))
+
+    def bisects(self, *words: str | Path, **variables: str) -> bool:
+        """Whether the change was found; another one than the true one is wrong."""
+        done = self.verb("bisect", *ENDS, *words, **variables)
+        found = re.findall(r"(?m)^(?:last good|first bad): (\S+) \(", done.stdout)
+        self.counts.wrong += (tuple(found) != CHANGE and bool(found)) or (not found and done.returncode in (0, 1))
+        assert tuple(found) in (CHANGE, ()), done
+        assert done.returncode == 0 if found else done.returncode not in (0, 1), done
+        return bool(found)
+
+    def heals(self) -> bool:
+        """Whether both come out right without a further fault."""
+        return self.tries("rejected", "UVICORN=0.20.0") == "rejected" and self.bisects()
+
+    def release(self, version: str) -> Path:
+        return next(self.folder.glob(f"releases/{version}-*"))
+
+    @property
+    def base(self) -> Path:
+        return max(self.folder.glob("bases/*"), key=lambda path: (path / "loguru").is_dir())
 
     def scratch(self) -> list[str]:
         return [path.name for path in self.folder.glob("*.tmp")]
 
 
+def together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
+    """What several functions return, run at once."""
+    with ThreadPoolExecutor(len(functions)) as pool:
+        return [one.result() for one in [pool.submit(function) for function in functions]]
+
+
 @pytest.fixture(scope="session")
-def field_of_faults(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Field:
+def everything(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Field:
     project = copy_of_the_project(tmp_path_factory.mktemp("faults") / "project")
-    limits = {
-        "harness/trial.py": ("LIMIT = 30.0", "LIMIT = 3.0"),
-        "harness/environment.py": ("LIMIT = 180.0", "LIMIT = 20.0"),
-    }
-    for name, (old, new) in limits.items():
-        text = (project / name).read_text()
+    for name, old, new in (("place", "LIMIT = 180.0", "LIMIT = 20.0"), ("index", "LIMIT = 30.0", "LIMIT = 3.0")):
+        text = (project / "harness" / f"{name}.py").read_text()
         assert old in text
-        (project / name).write_text(text.replace(old, new))
+        (project / "harness" / f"{name}.py").write_text(text.replace(old, new))
     found = Field(project, request.config.stash[COUNTS])
-    assert found.harness("bisect", "--good", "0.18.3", "--bad", "0.21.0").returncode == 0
+    assert found.heals()
+    assert found.tries("open", "UVICORN=0.20.0", "RUN=true") == "open"
+    subprocess.run(["cp", "-a", found.folder, found.folder.with_name("whole")], check=True)
     return found
 
 
 @pytest.fixture
-def fault(field_of_faults: Field, request: pytest.FixtureRequest) -> Iterator[Field]:
+def fault(everything: Field, request: pytest.FixtureRequest) -> Iterator[Field]:
     """The field, with the test's name counted as a fault, and what it left behind at the end."""
-    field_of_faults.counts.faults.add(request.node.name)
-    yield field_of_faults
-    left = field_of_faults.left(str(field_of_faults.project)) + field_of_faults.scratch()
-    field_of_faults.counts.left += len(left)
-    for name in field_of_faults.scratch():
-        shutil.rmtree(field_of_faults.folder / name, ignore_errors=True)
-    assert left == []
+    everything.counts.faults.add(request.node.name)
+    if everything.counts.failed > everything.failed:  # each begins with what is whole
+        everything.failed = everything.counts.failed
+        subprocess.run(["rm", "-rf", everything.folder], check=True)
+        subprocess.run(["cp", "-a", everything.folder.with_name("whole"), everything.folder], check=True)
+    yield everything
+    remains = left(f"STARTED_BY_FAULTS={everything.mark}") + everything.scratch()
+    everything.counts.left += len(remains)
+    for name in everything.scratch():
+        shutil.rmtree(everything.folder / name, ignore_errors=True)
+    assert remains == []
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[COUNTS] = Counts()
 
 
-@pytest.hookimpl(hookwrapper=True)
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    outcome = yield
-    report = outcome.get_result()  # type: ignore[attr-defined]
-    if report.when == "call" and report.failed:
-        item.config.stash[COUNTS].wrong += 1
+    report: Any = yield
+    item.config.stash[COUNTS].failed += report.failed
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     counts = config.stash[COUNTS]
-    if counts.runs and os.environ.get("FAULTS"):
-        told = {**asdict(counts), "faults": len(counts.faults)}
-        terminalreporter.write_line(
-            "faults put in: {faults}, runs: {runs}, wrong verdicts: {wrong}, processes and files left: {left},"
-            " tracebacks: {tracebacks}".format(**told)
-        )
+    if not counts.runs:
+        return
+    told = {**asdict(counts), "faults": len(counts.faults)}
+    terminalreporter.write_line(
+        "faults put in: {faults}, runs: {runs}, wrong verdicts: {wrong}, processes and files left: {left},"
+        " tracebacks: {tracebacks}".format(**told)
+    )
+    if not config.option.keyword:  # of one kind, it is no evidence
         head = {
-            "measured": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "python": platform.python_version(),
             "platform": f"{platform.system()} {platform.machine()}",
         }
         EVIDENCE.write_text(json.dumps({**head, **told, "names": sorted(counts.faults)}, indent=1) + "\n")
-
-
-def plain_text(text: str) -> bool:
-    """Whether nothing in it does more to a terminal than print."""
-    return re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text) is None

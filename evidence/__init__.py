@@ -1,0 +1,1 @@
+"""What was measured, and beside it the programs that measured it."""

@@ -1,0 +1,16 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["websockets==17.4"]
+# ///
+from dialing import OFFERED, tell
+from websockets import connect
+
+
+async def dial(url):
+    async with connect(url, subprotocols=[OFFERED], close_timeout=1) as connection:
+        yield connection.subprotocol
+        await connection.send("scope?")
+        await connection.recv()
+
+
+tell(dial)

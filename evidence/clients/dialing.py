@@ -1,0 +1,38 @@
+"""What the Python clients have in common: each dials the URL that it is given, and tells what came of it."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+OFFERED = "ocpp2.0.1"
+LIMIT = 10  # seconds
+
+
+def tell(dial: Callable[[str], AsyncIterator[str | None]]) -> None:
+    """Dial the URL of the command line and print a line of JSON; where there is none, print the library's version.
+
+    To dial is to yield the subprotocol that the library believes in, once the handshake is open, and then to send a
+    message and wait for the answer. What it raises is told in its own words.
+    """
+    if len(sys.argv) == 1:
+        print(version(Path(sys.argv[0]).stem.removeprefix("dial_")))
+    else:
+        signal.alarm(LIMIT)  # it ends the process, whatever it is busy with
+        print(json.dumps(asyncio.run(_told(dial, sys.argv[1]))))
+
+
+async def _told(dial: Callable[[str], AsyncIterator[str | None]], url: str) -> dict[str, bool | str | None]:
+    told: dict[str, bool | str | None] = {"opened": False, "subprotocol": None, "error": None}
+    try:
+        async for subprotocol in dial(url):
+            told.update(opened=True, subprotocol=subprotocol)
+    except Exception as raised:
+        error = getattr(raised, "exceptions", [raised])[0]  # anyio wraps it in an ExceptionGroup
+        words = "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
+        told["error"] = " ".join(words.split()).replace(str(urlsplit(url).port), "PORT")
+    return told

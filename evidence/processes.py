@@ -1,0 +1,104 @@
+"""Programs that are measured: nothing of the user's leads them astray, and what is started ends with its block."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from harness import place
+from harness.base import Base, Interpreter
+from harness.model import plain
+from harness.place import Unavailable
+from harness.sources import settings
+
+LIMIT = 10.0  # seconds for a server to start, and for a client to tell what came of it
+
+
+@cache
+def interpreter() -> Interpreter:
+    """The Python of all that is installed here, as the pins are for 3.11 and later. Raises Unavailable."""
+    return Interpreter.named("" if sys.version_info >= (3, 11) else ">=3.11")
+
+
+def direct() -> dict[str, str]:
+    """The environment for what dials: with no way through a proxy, also where one is set for the whole machine."""
+    kept = {name: value for name, value in settings().items() if not name.lower().endswith("_proxy")}
+    return {**kept, "no_proxy": "*"}
+
+
+def python(pins: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The command of a Python that finds these pins and nothing else, and its environment. Raises Unavailable."""
+    packages = Base(interpreter(), tuple(pins)).made()
+    return [interpreter().path, "-S"], {**settings(), "PYTHONPATH": str(packages)}
+
+
+@contextmanager
+def started(
+    command: Sequence[str], folder: Path, log: Path, environment: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that runs in a folder and prints to a file; when the block is left it is killed with all of its group.
+
+    Raises Unavailable where it cannot be started.
+    """
+    tied = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []  # should this process be killed
+    with log.open("wb") as output:
+        try:
+            process = subprocess.Popen(
+                [*tied, *command],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Unavailable(f"cannot run {command[0]}: {error.strerror}") from error
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the second of a group of zombies
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def serving(app: Path, pins: Sequence[str], arguments: Sequence[str]) -> Iterator[tuple[int, Path]]:
+    """Run a Python with these arguments, with just these pins and in a folder that holds a copy of the app alone.
+
+    {port} in an argument stands for a free port of 127.0.0.1. Yields that and the file of the log. Raises
+    Unavailable where the pins cannot be had or the server does not start.
+    """
+    command, environment = python(pins)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    with place.scratch("server") as folder:
+        shutil.copy(app, folder)
+        log = folder / "log.txt"
+        command += [part.format(port=port) for part in arguments]
+        with started(command, folder, log, environment) as process:
+            deadline = time.monotonic() + LIMIT
+            while True:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise Unavailable(f"it did not start: {last_error(log) or f'status {process.returncode}'}")
+                with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.02)
+            yield port, log
+
+
+def last_error(log: Path) -> str:
+    """The last line of a log that tells of an error, or nothing."""
+    lines = map(plain, log.read_text(errors="replace").splitlines())
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Failure|Warning)\b", line)]
+    return errors[-1][:200] if errors else ""

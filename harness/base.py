@@ -1,0 +1,165 @@
+"""A base: one Python, and everything but uvicorn that lies beside it when it is judged."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from uv import find_uv_bin
+
+from harness.model import plain
+from harness.place import FOLDER, ROOT, Unavailable, made, run, scratch
+
+UV = find_uv_bin()  # once: sysconfig, which it asks, does not take two threads at once
+START = time.time_ns()
+# What some releases of uvicorn need besides requirements-broken.txt, held still too.
+ALSO = ("asgiref==3.8.1", "typing-extensions==4.13.2")
+# The same for what a fresh install brings, beside websockets and wsproto.
+BESIDE = ("asgiref", "typing-extensions")
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python and its full version."""
+
+    path: str
+    version: str
+
+    @classmethod
+    def named(cls, request: str = "") -> Interpreter:
+        """The Python that a person asked for, as `3.12` or a path; this one where they did not. Raises Unavailable."""
+        if not request:
+            return cls(os.path.realpath(sys.executable), ".".join(map(str, sys.version_info[:3])))
+        pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+        kept = [path for path in pyenv.glob("*/bin/python") if f"{path.parts[-3]}.".startswith(f"{request}.")]
+        kept.sort(key=lambda path: [int(part) for part in re.findall(r"\d+", path.parts[-3])])
+        with scratch("asking") as aside:
+            try:
+                command = [UV, "python", "find", "--system", "--no-project", "--no-python-downloads", "--", request]
+                path = run(command, aside).strip()
+            except Unavailable:
+                path = str(kept[-1]) if kept else ""
+            try:
+                version = run([path, "-I", "-c", "import platform; print(platform.python_version())"], aside).strip()
+            except (Unavailable, PermissionError):
+                version = ""
+        if not re.fullmatch(r"\d+\.\d+\.\d+\S*", version):
+            raise Unavailable(f"no Python {plain(request)} here: install it, or give the path of one")
+        return cls(os.path.realpath(path), version)
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a base is made of: exact pins, or with `fresh` what pip would install today for these requirements."""
+
+    interpreter: Interpreter
+    requirements: tuple[str, ...]
+    fresh: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies; raises OSError for a requirements file that cannot be read."""
+        lines = [inner for line in self.requirements for inner in _lines(line)]
+        parts = [self.interpreter.path, self.interpreter.version, *lines]
+        if self.fresh:
+            parts.append(time.strftime("%Y-%m-%d", time.gmtime()))
+        if any(re.search(r"file:|^[.]{0,2}/|^-[ec]", line) for line in lines):
+            parts.append(str(START))  # what lies on the disk may be another the next time
+        name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+        return FOLDER / "bases" / f"python-{self.interpreter.version}-{name}"
+
+    def made(self) -> Path:
+        """The folder with the packages in it, installed where need be. Raises Unavailable."""
+        return made(self.folder, self._install)
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """The distributions in it and their versions, by normalized name. Raises Unavailable."""
+        return {normal(name): version for name, version in _installed(self.made()).items()}
+
+    def named(self) -> str:
+        """What uvicorn finds there, for people. Raises Unavailable."""
+        names = {normal(re.split(r"[^\w.-]", line)[0]) for line in self.requirements if not line.startswith("-r ")}
+        names -= set(BESIDE)
+        told = [f"{name}=={version}" for name, version in self.versions.items() if name in names | {"h11", "click"}]
+        return ", ".join([f"Python {self.interpreter.version}", *told])
+
+    def _install(self, new: Path) -> None:
+        command = [UV, "pip", "install", "--quiet", "--python", self.interpreter.path, "--target", str(new)]
+        command += ["--link-mode", "copy"]
+        if self.fresh:
+            file = new.parent / "wanted.txt"
+            file.write_text("\n".join(["uvicorn", *self.requirements]) + "\n")
+            run([*command, "--compile-bytecode", "-r", str(file)], new.parent)
+            for found in [*new.glob("uvicorn-*.dist-info"), new / "uvicorn"]:
+                shutil.rmtree(found)
+            (new / "bin" / "uvicorn").unlink(missing_ok=True)
+            return
+        try:  # what is cached needs no question to the index, which takes most of the time
+            run([*command, "--no-deps", "--offline", *self.requirements], new.parent)
+        except Unavailable:
+            run([*command, "--no-deps", *self.requirements], new.parent)
+        having = {normal(name): version for name, version in _installed(new).items()}
+        for pin in self.requirements:
+            name, _, version = pin.partition("==")
+            if having.get(normal(name)) != version:
+                raise Unavailable(f"{pin} was not installed: see the settings of uv and pip")
+
+
+def of_cases(interpreter: Interpreter, websockets: str = "", wsproto: str = "") -> Base:
+    """The base of the cases: the pins of requirements-broken.txt, but for other versions of these two."""
+    found = {**pins(), **{name: v for name, v in (("websockets", websockets), ("wsproto", wsproto)) if v}}
+    return Base(interpreter, (*(f"{name}=={version}" for name, version in found.items()), *ALSO))
+
+
+def of_own(interpreter: Interpreter, websockets: str, wsproto: str, more: tuple[str, ...]) -> Base:
+    """The base of an app or a script of one's own: what a fresh install brings today, and what it needs.
+
+    A version of websockets and wsproto may be `latest` or empty, or `none` for none at all.
+    """
+    wanted = []
+    for name, version in (("websockets", websockets), ("wsproto", wsproto)):
+        if version != "none":
+            wanted.append(name if version in ("", "latest") else f"{name}=={version}")
+    return Base(interpreter, (*wanted, *BESIDE, *more), fresh=True)
+
+
+@cache
+def pins() -> dict[str, str]:
+    """The pins of requirements-broken.txt but for uvicorn's."""
+    lines = (ROOT / "requirements-broken.txt").read_text().split()
+    return {name: version for name, _, version in (line.partition("==") for line in lines) if name != "uvicorn"}
+
+
+def requirement(line: str) -> str:
+    """A requirement as pip takes it. Raises ValueError where it is none."""
+    try:
+        return str(Requirement(line))
+    except InvalidRequirement as error:
+        raise ValueError(f"{plain(str(error))}: such as fastapi or ocpp-asgi==0.3.0") from None
+
+
+def _lines(line: str) -> list[str]:
+    """A line of requirements, with those of the file that it names. Raises OSError where that cannot be read."""
+    found = re.match(r"(?:-r|--requirement)[ =]\s*(.+)", line.strip())
+    if not found:
+        return [line.strip()]
+    file = Path(found[1])
+    inner = [re.sub(r"^(-r|--requirement)[ =]\s*", rf"\1 {file.parent}/", one) for one in file.read_text().splitlines()]
+    return [line.strip(), *(more for one in inner for more in _lines(one))]
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _installed(folder: Path) -> dict[str, str]:
+    return dict(sorted(entry.stem.split("-", 1) for entry in folder.glob("*-*.dist-info")))

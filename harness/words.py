@@ -1,0 +1,127 @@
+"""The language: for each verb the words that it knows, as a person types them for make and for `python -m harness`."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.model import plain
+
+
+class Mistake(ValueError):
+    """What is wrong with what was typed, in one line that says what to type instead."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word: what it means, and what it is worth where it is not given."""
+
+    meaning: str
+    default: str = ""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb: what it does, and the words that it knows."""
+
+    meaning: str
+    words: tuple[str, ...] = ()
+
+
+WORDS = {
+    "UVICORN": Word("a release", "the newest"),
+    "SOURCE": Word("a folder with uvicorn/ in it, such as a checkout, in place of a release"),
+    "GOOD": Word("a release or a date (for commits: a revision too) that is open", "found out"),
+    "BAD": Word("one that is rejected, later or earlier", "found out"),
+    "FROM": Word("the first release, or a date", "the first that can be judged"),
+    "TO": Word("the last release, or a date", "the newest"),
+    "PRE": Word("yes: pre-releases too", "no"),
+    "WITHDRAWN": Word("yes: releases that were withdrawn too", "no"),
+    "REPO": Word("the path or the URL of a git repository of uvicorn", "uvicorn's own"),
+    "CASE": Word("server-headers (server.py), or the name of a file in cases/", "server-headers"),
+    "APP": Word("an ASGI app of your own: file.py:app or package.module:app"),
+    "RUN": Word("a line for the shell: status 0 is open, 125 inconclusive, others up to 124 rejected"),
+    "WS": Word("the implementation: websockets, wsproto, websockets-sansio, auto", "websockets; for APP auto"),
+    "OFFER": Word("the subprotocols that the client offers, with commas", "the app's OFFER, or ocpp2.0.1"),
+    "HEADER": Word("'Name: value' for uvicorn's headers=; several in lines", "the app's HEADERS, or none"),
+    "URLPATH": Word("the path of the URL, with a query if need be", "/"),
+    "NONE": Word("rejected: an opened handshake without a subprotocol", "the app's NONE, or inconclusive"),
+    "WITH": Word("what APP or RUN needs, as for pip"),
+    "REQUIREMENTS": Word("the same, from a requirements file"),
+    "WEBSOCKETS": Word("a version of websockets, latest or none", "the pinned; for APP and RUN the latest"),
+    "WSPROTO": Word("a version of wsproto, latest or none", "the pinned; for APP and RUN the latest"),
+    "INTERPRETER": Word("another Python: 3.12, or a path", "this one"),
+    "PATCH": Word("a diff that is applied to each uvicorn before"),
+    "RUNS": Word("how often each is judged; all must agree", "1"),
+    "LIMIT": Word("seconds for one", "30; for RUN 60"),
+    "ATONCE": Word("how many are judged at once", "1; for a case as many as there are cores"),
+    "JSON": Word("a file for the result, for machines"),
+    "OUTPUT": Word("a file for it", "what is printed"),
+    "AT": Word("bisect: begin with the bisect that you judge", "the five steps before it"),
+    "HELP": Word("yes: the words that the verb knows"),
+}
+BESIDE = ("WITH", "REQUIREMENTS", "WEBSOCKETS", "WSPROTO", "INTERPRETER")
+SERVED = ("CASE", "APP", "WS", "OFFER", "HEADER", "URLPATH", "NONE", *BESIDE)
+ASKED = (*SERVED, "RUN", "PATCH", "RUNS", "LIMIT", "JSON")
+MANY = (*ASKED, "ATONCE", "PRE", "WITHDRAWN")
+VERBS = {
+    "try": Verb("judge one uvicorn", ("UVICORN", "SOURCE", *ASKED)),
+    "bisect": Verb("find the release that changed the verdict", ("GOOD", "BAD", *MANY)),
+    "bisect-commits": Verb("find the commit that did", ("REPO", "GOOD", "BAD", *ASKED)),
+    "survey": Verb("judge every release, and show every change", ("FROM", "TO", *MANY)),
+    "report": Verb("bisect, and write a report to attach to an issue", (*SERVED, "OUTPUT")),
+    "lesson": Verb("predict, run, see why; then judge a bisect yourself", ("AT",)),
+}
+
+
+def parse(arguments: Sequence[str], verbs: Mapping[str, Verb] = VERBS) -> tuple[str, dict[str, str]]:
+    """The verb and the words that were typed, as `VERB NAME=value ...`. Raises Mistake."""
+    verb, *rest = arguments or [""]
+    if verb not in verbs:
+        raise Mistake(f"{plain(verb) or 'nothing'} is no verb{near(verb, verbs)}: {', '.join(verbs)}")
+    known = (*verbs[verb].words, "HELP")
+    given: dict[str, str] = {}
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name not in known or not equals:
+            raise Mistake(f"make {verb} does not know {plain(name)}{near(name, known)}; it knows {', '.join(known)}")
+        if "\0" in value or (not value and name != "HEADER"):
+            raise Mistake(f"{name}= is empty: {WORDS[name].meaning}")
+        given[name] = value
+    return verb, given
+
+
+def near(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
+    """The known word that was meant, if there is one, as the end of a sentence."""
+    found = difflib.get_close_matches(word.upper(), [one.upper() for one in known], 1)
+    return next((f" ({one}?)" for one in known if [one.upper()] == found), "")
+
+
+def table(verbs: Mapping[str, Verb] = VERBS) -> str:
+    """All words, with the verbs that know each, as a Markdown table."""
+    lines = ["| word | means | if not given | verbs |", "|---|---|---|---|"]
+    for name, word in WORDS.items():
+        who = ", ".join(verb for verb, one in verbs.items() if name in one.words)
+        lines += [f"| `{name}=` | {word.meaning} | {word.default} | {who} |"] if who else []
+    return "\n".join(lines)
+
+
+def explained(verb: str, verbs: Mapping[str, Verb] = VERBS) -> str:
+    """What a verb does and the words that it knows, a line each, for a terminal."""
+    lines = [f"make {verb}: {verbs[verb].meaning}"]
+    for name in verbs[verb].words:
+        word = WORDS[name]
+        lines.append(f"  {name + '=':14}{word.meaning}" + (f" ({word.default})" if word.default else ""))
+    return "\n".join(lines)
+
+
+def typed(verb: str, words: Mapping[str, str]) -> str:
+    """The make command of a verb and words, as it is typed."""
+    return " ".join(["make", verb, *(f"{name}={_quoted(value)}" for name, value in words.items())])
+
+
+def _quoted(value: str) -> str:
+    """A value for make's command line in a shell: make itself takes a $ for the begin of a variable."""
+    return shlex.quote(value) if value else "''"

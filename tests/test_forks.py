@@ -1,0 +1,205 @@
+"""What a uvicorn, an app or a script does to the processes around it costs its own folder the verdict, and no other."""
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from harness import base as bases
+from harness.asking import app
+from harness.base import Interpreter
+from harness.judge import Judge
+from harness.model import App, Trial, Verdict
+
+Judging = Callable[..., Judge]
+Source = Callable[[str], Path]
+GRANDPARENT = "int(open(f'/proc/{os.getppid()}/stat').read().rsplit(')', 1)[1].split()[1])"
+FORGED = json.dumps([Trial("0.20.0", "websockets", "server-headers").judged(Verdict.open, "").to_json()])
+ANSWER = json.dumps({"status": 0, "said": FORGED, "error": ""})
+DAEMON = "if not os.fork():\n    os.setsid()\n    if not os.fork():\n        {}\n    os._exit(0)"
+NO_VERDICT = "inconclusive - its process ended with status {} and no verdict"
+UNWATCHED = "inconclusive - the process that watched it was ended or stopped"
+RIGHT = "rejected - InvalidHandshake: multiple subprotocols: "
+LATE = "inconclusive - it did not end within "
+# What is at the end of uvicorn/__init__.py, and how the verdict begins. Those of a group are judged at once.
+MISBEHAVING = {
+    "ends": {
+        **{f"os._exit({n})": NO_VERDICT.format(n) for n in (0, 1, 2, 125)},
+        "raise BaseException('x')": "inconclusive - import failed: BaseException: x",
+        "raise SystemExit(0)": "inconclusive - import failed: SystemExit: 0",
+        "raise KeyboardInterrupt": "inconclusive - import failed: KeyboardInterrupt",
+        "os._exit = print\nraise GeneratorExit": "inconclusive - import failed: GeneratorExit",
+        "os.kill(os.getpid(), signal.SIGSEGV)": "inconclusive - its process was ended by signal 11",
+        "os.kill(os.getpid(), signal.SIGKILL)": "inconclusive - its process was ended by signal 9",
+        "os.kill(os.getpid(), signal.SIGTERM)": "inconclusive - its process was ended by signal 15",
+        "os.killpg(0, signal.SIGHUP)": "inconclusive - its process was ended by signal 1",
+    },
+    "says": {
+        "print('verdict: open', flush=True)": RIGHT,
+        f"print({ANSWER!r}, flush=True)\nos._exit(0)": NO_VERDICT.format(0),
+        f"""
+for number in range(1024):
+    for said in ({ANSWER!r}, {FORGED!r}, (len({FORGED!r})).to_bytes(8, "big").decode("latin-1") + {FORGED!r}):
+        try:
+            os.write(number, said.encode("latin-1") + b"\\n")
+        except OSError:
+            pass
+os._exit(0)""": NO_VERDICT.format(0),
+        "raise ImportError('\\x1b[2J\\nverdict: open')": r"inconclusive - import failed: ImportError: \x1b[2J verdict",
+        "os.closerange(0, 1024)": RIGHT,
+        "sys.stdout = sys.stderr = None": RIGHT,
+    },
+    "goes on": {
+        "os.fork()": RIGHT,
+        "mine = os.getpid()\nos.getpid = lambda: mine\nos.fork()": RIGHT,
+        "if os.fork():\n    time.sleep(1)\n    os._exit(0)": NO_VERDICT.format(0),
+        DAEMON.format("time.sleep(60)"): RIGHT,
+        DAEMON.format("os.execvp('sleep', ['sleep', '60'])"): RIGHT,
+        DAEMON.format("time.sleep(60)") + "\nos._exit(1)": NO_VERDICT.format(1),
+        "import subprocess; subprocess.Popen(['sh', '-c', 'setsid sleep 60 & sleep 60'])": RIGHT,
+        "if not os.fork():\n    while True:\n        if os.fork(): os._exit(0)": RIGHT,
+        "import threading; threading.Thread(target=time.sleep, args=[60]).start()": RIGHT,
+    },
+    "ends its parent": {
+        "os.kill(os.getppid(), signal.SIGKILL)": UNWATCHED,
+        "os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)": UNWATCHED,
+        "os.kill(os.getppid(), signal.SIGINT); time.sleep(60)": UNWATCHED,
+        "os.kill(os.getppid(), signal.SIGALRM); time.sleep(60)": LATE,
+        "os.kill(os.getppid(), signal.SIGSTOP)": UNWATCHED,
+        "os.kill(os.getppid(), signal.SIGSTOP); time.sleep(60)": UNWATCHED,
+        "os.killpg(os.getpgid(os.getppid()), signal.SIGKILL)": UNWATCHED,
+        "os.killpg(os.getpgid(os.getppid()), signal.SIGSTOP); time.sleep(60)": UNWATCHED,
+    },
+    "hangs": {
+        "time.sleep(60)": LATE,
+        "while True: pass": LATE,
+        "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\ntime.sleep(60)": LATE,
+        "os.kill(os.getpid(), signal.SIGSTOP)": LATE,
+    },
+    "kills its grandparent": {f"os.kill({GRANDPARENT}, signal.SIGKILL)": RIGHT},
+    "interrupts its grandparent": {f"os.kill({GRANDPARENT}, signal.SIGINT)": RIGHT},
+    "stops its grandparent": {f"os.kill({GRANDPARENT}, signal.SIGSTOP)": RIGHT},
+    "stops both": {f"both = {GRANDPARENT}, os.getppid()\nfor one in both: os.kill(one, signal.SIGSTOP)": UNWATCHED},
+    "kills both": {f"both = {GRANDPARENT}, os.getppid()\nfor one in both: os.kill(one, signal.SIGKILL)": UNWATCHED},
+}
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """What all processes have in their environment that are started in this test."""
+    monkeypatch.setenv("STARTED_BY_THE_TEST", uuid4().hex)
+    return f"STARTED_BY_THE_TEST={os.environ['STARTED_BY_THE_TEST']}"
+
+
+def left(mark: str) -> list[str]:
+    """The processes that have the mark in their environment, once they had a while to end."""
+    for _ in range(100):
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it is gone
+                if mark.encode() in (process / "environ").read_bytes():
+                    found.append((process / "cmdline").read_bytes().decode())
+        if not found:
+            break
+        time.sleep(0.05)
+    return found
+
+
+def copied(folder: Path, to: Path, line: str = "") -> Path:
+    """A copy of a release without its bytecode, with a line at the end of uvicorn/__init__.py."""
+    shutil.copytree(folder, to, ignore=shutil.ignore_patterns("__pycache__"))
+    file = to / "uvicorn" / "__init__.py"
+    file.write_text(f"{file.read_text()}\nimport os, signal, sys, time\n{line}\n")
+    return to
+
+
+def at_once(judge: Judge, folders: Iterable[Path]) -> list[str]:
+    """The verdicts of folders that are judged at once."""
+    with ThreadPoolExecutor(16) as pool:
+        trials = list(pool.map(lambda folder: judge.folder(folder)[0], folders))
+    return [one.last_line.removeprefix("verdict: ") for one in trials]
+
+
+@pytest.mark.parametrize("group", MISBEHAVING)
+def test_a_uvicorn_that_misbehaves_pays_alone(
+    group: str, judging: Judging, source: Source, tmp_path: Path, mark: str
+) -> None:
+    lines = MISBEHAVING[group]
+    folders = [copied(source("0.20.0"), tmp_path / str(number), line) for number, line in enumerate(lines)]
+    neighbours = [source("0.19.0"), source("0.20.0")]
+    limit = 3.0 if group == "hangs" else 20.0
+    begun = time.monotonic()
+    with judging(apps=(app({}, "websockets"),), limit=limit) as judge:
+        fixed, *said, broken = at_once(judge, [neighbours[0], *folders, neighbours[1]])
+        again = at_once(judge, neighbours)
+    took = time.monotonic() - begun
+    assert {line: one[: len(lines[line])] for line, one in zip(lines, said, strict=True)} == lines
+    assert [fixed, broken[: len(RIGHT)], *(one[:8] for one in again)] == ["open", RIGHT, "open", "rejected"]
+    assert left(mark) == []
+    assert took < 15
+
+
+def test_an_app_that_misbehaves_pays_alone(judging: Judging, source: Source, tmp_path: Path, mark: str) -> None:
+    cases: dict[str, App] = {}
+    for line in ("os._exit(0)", "raise BaseException('x')", "os.kill(os.getppid(), 9)", "os.kill(os.getpid(), 11)"):
+        for start in ("", "async def app(scope, receive, send):\n    "):
+            file = tmp_path / f"app{len(cases)}.py"
+            file.write_text(f"import os\n{start}{line}\n")
+            cases[start + line] = app({"APP": str(file)}, "websockets")
+    for line, one in cases.items():
+        with judging(apps=(one,)) as judge:
+            assert judge.folder(source("0.19.0"))[0].verdict is Verdict.inconclusive, line
+    assert left(mark) == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 400])
+@pytest.mark.parametrize("where", ["uvicorn", "h11"])
+def test_damaged_bytecode_heals(
+    where: str, damage: bytes, judging: Judging, source: Source, folder: Path, tmp_path: Path
+) -> None:
+    own = bases.of_cases(Interpreter.named())
+    copy = Path(shutil.copytree(source("0.20.0"), tmp_path / "copy"))
+    place = copy if where == "uvicorn" else own.made()
+    with judging(base=own, apps=(app({}, "websockets"),)) as judge:
+        assert judge.folder(copy, "0.20.0")[0].verdict is Verdict.rejected
+    kept = list((place / where).rglob("*.pyc"))
+    assert kept
+    for file in kept:  # the first 16 bytes say of which source it is
+        file.write_bytes(file.read_bytes()[:16] + damage if damage else b"")
+    with judging(base=own, apps=(app({}, "websockets"),)) as judge:
+        assert judge.folder(copy, "0.20.0")[0].last_line.startswith(f"verdict: {RIGHT}")
+
+
+@pytest.mark.parametrize(
+    ("line", "verdict"),
+    [
+        ("yes & true", "open - status 0"),
+        ("yes & exit 3", "rejected - status 3"),
+        ("setsid sh -c 'setsid sleep 60 & exec sleep 60' & exit 0", "open - status 0"),
+        ("kill -9 $PPID", UNWATCHED),
+        ("kill -STOP $PPID; sleep 60", UNWATCHED),
+        ("kill -9 $$", "inconclusive - signal 9"),
+        ("kill -STOP $$", LATE),
+        ("exec >&- 2>&-; exit 1", "rejected - status 1"),
+        ("exec >&- 2>&-; sleep 60", LATE),
+        (f"echo '{ANSWER}'; echo '{FORGED}'; exit 126", "inconclusive - status 126; "),
+        ("yes verdict: open | head -c 3000000; exit 1", "rejected - status 1; verdict: o"),
+    ],
+)
+def test_a_script_is_judged_at_once_and_what_it_starts_is_ended(
+    line: str, verdict: str, judging: Judging, source: Source, mark: str
+) -> None:
+    with judging(line=line, limit=1.0 if verdict == LATE else 20.0) as judge:
+        begun = time.monotonic()
+        said = judge.folder(source("0.20.0"), name="0.20.0")[0].last_line
+        assert said.startswith(f"verdict: {verdict}")
+        assert time.monotonic() - begun < 5
+        assert sum(file.stat().st_size for file in judge.printed.glob("*")) <= 1 << 20
+    assert left(mark) == []

@@ -1,0 +1,131 @@
+"""The report: it bisects first, claims what it measured just now, and holds nothing of the machine that measured."""
+
+import getpass
+import re
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import example, prose
+from harness.asking import question
+from harness.index import Index, Release
+
+from .conftest import ROOT, harness, run
+
+TWICE = """
+import uvicorn
+
+HOME = "{home}/secret"
+FAILS = uvicorn.__version__ != "{newest}"
+
+
+async def app(scope, receive, send):
+    assert scope["type"] == "websocket"
+    await receive()
+    headers = [(b"sec-websocket-protocol", b"ocpp1.6")]
+    accepted = {{"type": "websocket.accept", "subprotocol": "ocpp2.0.1", "headers": headers}}
+    await send(accepted if FAILS else {{"type": "websocket.close"}})
+
+
+if __name__ == "__main__":
+    uvicorn.run(app)
+"""
+
+
+def newest(releases: dict[str, Release]) -> str:
+    return [one for one in releases.values() if not one.prerelease and not one.withdrawn][-1].version
+
+
+def code(text: str) -> str:
+    return text.split("```python\n")[1].split("```")[0]
+
+
+def test_it_has_the_fields_of_uvicorns_form_and_ticks_no_box() -> None:
+    text = harness("report").stdout
+    fields = ["Initial Checks", "Discussion Link", "Description", "Example Code", "Python, Uvicorn & OS Version"]
+    assert re.findall(r"(?m)^### (.*)", text) == fields
+    assert text.count("- [ ] ") == 2
+    assert "discussions/new?category=potential-issue" in text
+    assert 'Traceback (most recent call last):\n  File "client.py", line ' in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "last", "first", "mended"),
+    [
+        ("CASE=server-headers", "0.19.0", "0.20.0", False),
+        ("CASE=accept-headers", "0.16.0", "0.17.0.post1", False),
+        ("CASE=unsplit-offer WS=websockets-sansio", "0.50.0", "0.50.1", True),
+        ("CASE=header-alone", "0.19.0", "0.20.0", True),
+    ],
+)
+def test_it_names_both_sides_and_the_newest_and_its_example_alone_shows_them(
+    asked: str,
+    last: str,
+    first: str,
+    mended: bool,
+    releases: dict[str, Release],
+    source: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    done = harness("report", *asked.split())
+    text, names = done.stdout, ("last bad", "first fixed") if mended else ("last good", "first bad")
+    rows = [(last, names[0]), (first, names[1]), (newest(releases), "the newest")]
+    assert re.findall(r"(?m)^\| (\S+) \(([^)]*)\)", text) == rows
+    assert ("Nothing to report upstream" in text) == mended == ("Initial Checks" not in text)
+    assert ("upstream/README.md" in text) == ("pull/1780" in text) == (not mended)
+    for private in (str(ROOT), f"{Path.home()}/", f"{socket.gethostname()}:", f"/{getpass.getuser()}/", sys.prefix):
+        assert private not in text
+    assert len(re.sub(r"(?s)<details>.*?</details>", "", text).splitlines()) <= 130
+    assert done.stderr == ""
+    (tmp_path / "repro.py").write_text(code(text))
+    beside = question(dict(word.split("=") for word in asked.split()), Index.configured()).base.made()
+    for version, name in rows:
+        ran = run(sys.executable, "-S", "repro.py", cwd=tmp_path, PYTHONPATH=f"{source(version)}:{beside}")
+        assert ran.returncode == ("bad" in name or (name == "the newest" and not mended)), ran.stdout + ran.stderr
+
+
+def test_where_nothing_fails_it_says_of_how_many_releases() -> None:
+    text = harness("report", "CASE=none").stdout
+    assert re.search(r"Each of the \d\d releases from 0\.12\.1 to \S+ that got a verdict opens", text)
+    assert "No example: nothing fails." in text
+
+
+def test_the_one_file_of_upstream_is_its_example() -> None:
+    asked = question({}, Index.configured())
+    ours, theirs = (ROOT / "upstream" / "repro.py").read_text(), example.composed(asked, "0.54.0")
+    assert ours.partition("HEADERS = ")[2] == theirs.partition("HEADERS = ")[2]
+    assert run(sys.executable, "-I", "-S", ROOT / "upstream" / "repro.py").returncode == 125
+
+
+def test_ones_own_app_is_the_example_and_the_newest_may_have_no_verdict(
+    releases: dict[str, Release], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(TWICE.format(home=Path.home(), newest=newest(releases)))
+    done = harness("report", "APP=mine.py", "URLPATH=/?token=hush", "OUTPUT=it.md", cwd=tmp_path)
+    text = (tmp_path / "it.md").read_text()
+    assert done.stdout == ""
+    assert f"{newest(releases)}, the newest release, cannot be judged" in text
+    assert "FAILS = uvicorn" in code(text)
+    assert "uvicorn.run" not in text
+    for private in (str(tmp_path), str(Path.home()) + "/", "hush"):
+        assert private not in text
+
+
+def test_an_example_that_shows_nothing_by_itself_is_left_out(releases: dict[str, Release], tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from beside import app")
+    asked = question({"APP": str(file)}, Index.configured())
+    said = example.given(asked, Index.configured(), [releases["0.20.0"]], [releases["0.19.0"]])
+    assert said == "No example: what is in the app's file does not show it by itself."
+
+
+def test_text_of_others_cannot_break_out() -> None:
+    block = prose.fenced("a``````b\n<script>\x1b[2J\u202e\n" + "x" * 10**6)
+    fence = block.split("text")[0]
+    assert (len(fence), block.count(fence)) == (7, 2)
+    assert "\x1b" not in block
+    assert max(map(len, block.splitlines())) <= prose.LINE
+    assert prose.inline("`<b>`\n|@all") == "`\u02bc<b>\u02bc \u2223@all`"

@@ -1,0 +1,148 @@
+"""One language: what is typed, what a mistake is told, what the words ask for."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import asking, words
+from harness.asking import question
+from harness.index import Index
+from harness.judge import Question
+from harness.place import Unavailable
+from harness.words import VERBS, WORDS, Mistake, parse, typed
+
+from .conftest import ROOT, harness, make
+
+INDEX = Index.configured()
+
+
+def ask(*given: str) -> Question:
+    return question(parse(["try", *given])[1], INDEX)
+
+
+def test_every_word_is_known_to_a_verb_and_every_verb_knows_its_words() -> None:
+    known = {name for verb in VERBS.values() for name in verb.words}
+    assert known | {"HELP"} == set(WORDS)
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"HARNESS = {' '.join(VERBS)}\n" in makefile
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("bisect GOD=1", r"make bisect does not know GOD \(GOOD\?\); it knows GOOD, BAD, "),
+        ("try uvicorn=1", r"make try does not know uvicorn \(UVICORN\?\); it knows UVICORN, "),
+        ("try UVICORN", "make try does not know UVICORN"),
+        ("try UVICORN=", "UVICORN= is empty: a release"),
+        ("bisekt", r"bisekt is no verb \(bisect\?\): try, bisect, "),
+        ("", "nothing is no verb"),
+    ],
+)
+def test_a_mistake_names_the_nearest_word_and_all_that_are_known(given: str, said: str) -> None:
+    with pytest.raises(Mistake, match=said):
+        parse(given.split(" ") if given else [])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["CASE=nonne"], r"CASE=nonne is no case \(none\?\): server-headers, accept-headers, unsplit-offer, "),
+        (["WS=websocket"], r"no implementation \(websockets\?\)"),
+        (["APP=a.py", "CASE=none"], "CASE and APP each name what is judged: give one"),
+        (["RUN=true", "WS=auto", "NONE=rejected"], "WS, NONE mean nothing to RUN: leave them out"),
+        (["WITH=fastapi"], "WITH goes with APP or RUN"),
+        (["APP=nowhere.py"], "APP: there is no file nowhere.py"),
+        (["APP=a b"], "APP=a b is no app, such as path/to/file.py:app or package.module:app"),
+        (["OFFER=a b"], "OFFER=a b names no subprotocols"),
+        (["URLPATH=ws"], "URLPATH=ws is no path of a URL"),
+        (["HEADER=a"], "HEADER=a is no header, such as "),
+        (["NONE=maybe"], "NONE=maybe: it is rejected or inconclusive"),
+        (["RUN=true", "LIMIT=nan"], "LIMIT=nan: it is a number above zero"),
+        (["RUNS=1.5"], "RUNS=1.5: it is a number above zero"),
+        (["PATCH=nowhere.diff"], "PATCH: there is no file nowhere.diff"),
+        (["RUN=true", "REQUIREMENTS=nowhere.txt"], "REQUIREMENTS: there is no file nowhere.txt"),
+        (["RUN=true", "WITH===1"], "WITH: .*such as fastapi"),
+        (["WEBSOCKETS=many"], "WEBSOCKETS: 'many' is no version, such as 0.20.0"),
+        (["WEBSOCKETS=none"], "none goes with APP or RUN"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_meant_is_told_with_what_can(given: list[str], said: str) -> None:
+    with pytest.raises(Mistake, match=said):
+        ask(*given)
+
+
+def test_an_interpreter_that_is_not_there_is_said(tmp_path: Path) -> None:
+    (tmp_path / "python").write_text("#!/bin/sh\necho nonsense\n")
+    (tmp_path / "python").chmod(0o755)
+    for named in ("9.9", str(tmp_path / "python"), str(tmp_path)):
+        with pytest.raises(Unavailable, match="install it, or give the path of one"):
+            ask(f"INTERPRETER={named}")
+
+
+def test_a_case_is_a_short_name_of_a_file() -> None:
+    assert list(asking.cases()) == ["server-headers", "accept-headers", "unsplit-offer", "header-alone", "none"]
+    for case, file in asking.cases().items():
+        [app] = ask(f"CASE={case}").apps
+        assert (app.name, app.case, app.ws) == (f"{file}:app", case, "websockets")
+    [own] = ask(f"APP={ROOT / 'server.py'}").apps
+    assert (own.name, own.ws) == (f"{ROOT / 'server.py'}:app", "auto")
+
+
+def test_the_cases_have_the_pins_and_ones_own_what_a_fresh_install_brings() -> None:
+    assert "websockets==10.4" in ask().base.requirements
+    assert "websockets==12.0" in ask("WEBSOCKETS=12.0").base.requirements
+    assert ask("WS=websockets-sansio").base == ask("WEBSOCKETS=latest").base  # which the pinned could not run
+    assert ask("RUN=true").base == ask("RUN=false").base
+    assert ask("RUN=true").base.fresh
+    assert "websockets" in ask("RUN=true").base.requirements
+    assert not [line for line in ask("RUN=true", "WEBSOCKETS=none").base.requirements if line.startswith("websockets")]
+
+
+def test_what_a_script_says_that_it_needs_is_there(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text('# /// script\n# dependencies = ["uvicorn==0.1", "httpx"]\n# ///\n')
+    assert "httpx" in ask(f"RUN=python {script} 'a b'").base.requirements
+
+
+def test_one_at_a_time_is_the_rule_for_ones_own() -> None:
+    assert (ask("RUN=true").at_once, ask(f"APP={ROOT / 'server.py'}").at_once) == (1, 1)
+    assert question({"RUN": "true", "ATONCE": "2"}, INDEX).at_once == 2
+
+
+@pytest.mark.parametrize("value", ["$HOME", "a'b\"c", "two\nlines", "$(boom) `boom`", "a b  c", "100%", "\\"])
+def test_a_value_arrives_as_it_was_typed_for_make_and_for_python(value: str, tmp_path: Path) -> None:
+    file = tmp_path / "said"
+    line = f"cat > {file} <<'END'\n{value}\nEND"
+    done = make("-s", "try", f"RUN={line}", "UVICORN=0.20.0")
+    assert done.returncode == 0, done.stderr
+    assert file.read_text() == f"{value}\n"
+    command = typed("try", {"APP": value})
+    told = subprocess.run(
+        f"printf %s {command.removeprefix('make try APP=')}", shell=True, capture_output=True, text=True
+    )
+    assert told.stdout == value
+
+
+def test_help_is_made_from_the_table() -> None:
+    printed = harness("bisect", "HELP=yes").stdout
+    for name in VERBS["bisect"].words:
+        assert f"  {name + '=':14}{WORDS[name].meaning}" in printed
+    assert all(f"| `{name}=` |" in words.table() for name in VERBS["bisect"].words)
+
+
+def test_a_mistake_is_one_line_and_for_git_bisect_run_no_verdict() -> None:
+    for verb, status in (("bisect", 2), ("try", 125)):
+        mistake = harness(verb, "CASE=many")
+        assert (mistake.returncode, mistake.stdout, len(mistake.stderr.splitlines())) == (status, "", 1)
+    rejected = harness("try", "UVICORN=0.20.0")
+    assert (rejected.returncode, rejected.stderr) == (1, "")
+    assert rejected.stdout.splitlines()[-1].startswith("verdict: rejected - InvalidHandshake: multiple subprotocols: ")
+    opened = harness("try", "UVICORN=0.19.0")
+    assert (opened.returncode, opened.stdout.splitlines()[-1]) == (0, "verdict: open")
+    other = harness("try", "SOURCE=/nowhere")
+    assert (other.returncode, other.stdout.splitlines()[-1]) == (
+        125,
+        "verdict: inconclusive - there is no uvicorn package in nowhere",
+    )
