@@ -3,7 +3,7 @@
 # dependencies = ["uvicorn==0.20.0", "websockets==10.4", "wsproto==1.2.0", "loguru==0.6.0",
 #                 "h11==0.16.0", "click==7.1.2"]
 # ///
-"""The client of uvicorn issue #1778: one WebSocket handshake as websockets logs it, and the verdict on it."""
+"""The client of uvicorn issue #1778: starts server.py, shows one handshake as websockets logs it, and the verdict."""
 
 import argparse
 import asyncio
@@ -16,7 +16,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 OFFERED, LIMIT = ["ocpp2.0.1"], 10  # seconds
-SEVERAL = "multiple subprotocols: ", "invalid Sec-WebSocket-Protocol header: multiple values: "  # from 13.1 on
+SEVERAL = "multiple subprotocols: ", "invalid Sec-WebSocket-Protocol header: multiple values: "  # up to 13.0; from 13.1
 Verdict = Enum("Verdict", {"open": 0, "rejected": 1, "inconclusive": 125})  # the exit statuses for git bisect run
 
 
@@ -46,7 +46,7 @@ def judge(error):
 
 
 def show(line):
-    """A logging filter: what websockets.client says, with who of server.py's wrote each Sec-WebSocket-Protocol line."""
+    """A filter of the log: labels each Sec-WebSocket-Protocol line by what of server.py has its value."""
     name, _, value = line.getMessage().partition(": ")
     if name.lower() == "< sec-websocket-protocol":
         line.msg += f"   <-- from {'subprotocol=' if value in OFFERED else 'headers='}"

@@ -28,7 +28,8 @@ def text() -> str:
     """The page."""
     kept, dialed, asked, sent, tried = survey.read(), clients.read(), servers.read(), library.read(), pythons.read()
     cases = [
-        f"- [{name}](../{file.relative_to(place.ROOT)}): {MEANINGS[name]}" for name, file in asking.cases().items()
+        f"- [{name}](../{file.relative_to(place.ROOT)}): {MEANINGS.get(name, name)}"
+        for name, file in asking.cases().items()
     ]
     return f"""<!-- Generated whole by `make evidence`, from the files beside it. -->
 # What was measured

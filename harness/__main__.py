@@ -14,6 +14,8 @@ def run(verbs: Callable[[], int]) -> NoReturn:
     """End with the status that a verb returns; whatever goes wrong without one ends with 125, where Python's own
     would be 1, which is a verdict."""
     status = 125
+    if sys.stderr is None:  # it was closed
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     try:
         status = verbs()
     except KeyboardInterrupt:

@@ -47,9 +47,10 @@ def question(words: Mapping[str, str], index: Index) -> Question:
     if patch and not patch.is_file():
         raise Mistake(f"PATCH: there is no file {plain(words['PATCH'])}")
     if "RUN" in words:
-        lost = re.search(r"^\s*python[\d.]*\s+([^\s'\";&|$-]+\.py)\b", words["RUN"])
-        if lost and not Path(lost[1]).is_file():
-            raise Mistake(f"RUN: there is no file {plain(lost[1])}")
+        plainly = re.fullmatch(r"\s*(?:python[\d.]*|pytest)\s[\w\s./=:-]*", words["RUN"])
+        for file in re.findall(r"(?<=\s)[\w./-]+\.py\b", words["RUN"]) if plainly else ():
+            if not Path(file).is_file():
+                raise Mistake(f"RUN: there is no file {plain(file)}")
         name, limit = f"RUN={plain(words['RUN'])}", SCRIPT_LIMIT
         apps: tuple[App, ...] = ()
     else:

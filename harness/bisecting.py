@@ -65,8 +65,15 @@ def changed_release(words: Words, asked: Question, index: Index) -> Change | int
             change = releases.bisect(among, good, bad, lambda one: judging.release(one)[0], say)
         except NoChange as error:
             bar.close()
-            print(f"\n{error}: no change was found between them.")
-            advise(words, error.alike, len(among), time.monotonic() - begun, len(trials), asked)
+            print(f"\n{error}{': no change was found between them' if error.alike else ''}.")
+            advise(
+                words,
+                [one for _, one in trials] if error.alike else [],
+                len(among),
+                time.monotonic() - begun,
+                len(trials),
+                asked,
+            )
             status = 1
         except NothingTestable as error:
             bar.close()

@@ -42,7 +42,9 @@ if not any(type(finder).__name__ == "Finder" for finder in sys.meta_path):
 """
 ELSEWHERE = """\
 #!/bin/sh
-echo "$(basename "$0") here is of another Python than the uvicorn under test: say WITH=$(basename "$0")" >&2
+name=$(basename "$0"); say="WITH=$name"
+case $name in python*) say="INTERPRETER=${name#python}";; esac
+echo "$name here is of another Python than the uvicorn under test: say $say" >&2
 exit 127
 """
 

@@ -25,6 +25,7 @@ from harness.model import App, Cause, Job, Trial, Verdict, plain
 from harness.place import FOLDER, Unavailable, scratch
 from harness.process import Answer, Forks
 
+DAMAGED = re.compile("marshal data|EOF read where|Non-code object")  # what Python says of such bytecode
 LIMIT = 30.0  # seconds for the apps of one folder
 RUNS = FOLDER / "runs"  # what scripts printed
 Item = TypeVar("Item")
@@ -123,7 +124,7 @@ class Judge:
         if not question.line:
             job = Job(str(judged), question.limit, list(question.apps), None, release, changes, observed)
             trials = self._tried(job, self._ask(job))
-            if any("marshal data" in one.reason for one in trials):  # of bytecode that is damaged
+            if any(DAMAGED.search(one.reason) for one in trials):
                 for kept in [*judged.rglob("__pycache__"), *question.base.made().rglob("__pycache__")]:
                     shutil.rmtree(kept, ignore_errors=True)
                 trials = self._tried(job, self._ask(job))
@@ -146,10 +147,11 @@ class Judge:
                 if not self._forks or self._forks.ended():
                     self._forks = Forks(self.question.base)
                 forks = self._forks
-            with contextlib.suppress(ConnectionError):
+            answer: Answer = None
+            with contextlib.suppress(ConnectionError):  # it is about to end
                 answer = forks.ask(job)
-                if answer or not forks.ended(within=0.5):
-                    return answer
+            if answer or not forks.ended(within=0.5):
+                return answer
         return None
 
     def _tried(self, job: Job, answer: Answer) -> list[Trial]:

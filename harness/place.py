@@ -108,7 +108,7 @@ def made(folder: Path, build: Callable[[Path], None]) -> Path:
             (aside / "new" / SEAL).write_text(digest(aside / "new"))
             with locked(FOLDER):
                 if not sealed(folder):
-                    if folder.exists():
+                    if os.path.lexists(folder):  # a link to nowhere too
                         folder.rename(aside / "old")
                     folder.parent.mkdir(parents=True, exist_ok=True)
                     (aside / "new").rename(folder)

@@ -164,6 +164,8 @@ class _Search:
         elif trials[1].cause:
             high = self._inward(high, low)
         verdicts = [self.ask(index, "").verdict for index in (low, high)]
+        if len(expected) == 2 and verdicts == [expected[ends[1]], expected[ends[0]]]:
+            raise NoChange("GOOD is rejected and BAD is open: swap them")
         for index, end, verdict in zip((low, high), ends, verdicts, strict=True):
             wanted = expected.get(end, verdict)
             if verdict is not wanted:
@@ -228,11 +230,6 @@ def changes(releases: Sequence[Release], trials: Sequence[Trial]) -> list[Change
         for (at, before), (to, after) in zip(judged, judged[1:], strict=False)
         if before.verdict is not after.verdict
     ]
-
-
-def seconds_for(count: int, took: float, judged: int, at_once: int) -> int:
-    """How long it takes to judge so many, by what it took so far."""
-    return max(1, round(took / max(1, judged) * count / at_once))
 
 
 def _is_version(text: str) -> bool:

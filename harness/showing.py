@@ -16,7 +16,7 @@ from harness.index import Release
 from harness.judge import Question
 from harness.model import UPSTREAM, Trial, Verdict
 from harness.place import ROOT, write_whole
-from harness.releases import Change, seconds_for
+from harness.releases import Change
 from harness.words import typed
 
 Words: TypeAlias = Mapping[str, str]
@@ -24,7 +24,8 @@ Bar: TypeAlias = "tqdm[NoReturn]"
 CUT = 100  # characters of a reason in a line
 # What a Python says where something beside uvicorn is missing, or is another version than uvicorn wants.
 MISSING = re.compile(
-    r"No module named '?([\w.]+)|cannot import name '\w+' from '([\w.]+)'|module '(\w+)[\w.]*' has no attribute"
+    r"No module named '?([\w.]+)|cannot import name '\w+' from '([\w.]+)'"
+    r"|module '(websockets|wsproto|h11|click)[\w.]*' has no attribute"
 )
 
 
@@ -60,15 +61,16 @@ def line(bar: Bar, release: Release, trial: Trial, note: str) -> None:
     sys.stdout.flush()
 
 
-def advise(words: Words, alike: Trial | None, count: int, took: float, judged: int, asked: Question) -> None:
+def advise(words: Words, alike: Sequence[Trial], count: int, took: float, judged: int, asked: Question) -> None:
+    """Say what to do where both ends are alike: what the trials lack, and how to see every change."""
     if not alike:
         return
     kept = {name: value for name, value in words.items() if name not in ("GOOD", "BAD", "JSON", "REPO")}
     if not {"CASE", "APP", "RUN"} & kept.keys():
         kept["CASE"] = asked.apps[0].case
-    seconds = seconds_for(count, took, judged, 1)
-    if hint(alike):
-        print(hint(alike).removeprefix("; "))
+    for told in dict.fromkeys(filter(None, map(hint, alike))):
+        print(told.removeprefix("; "))
+    seconds = max(1, round(took / max(1, judged) * count))
     print(f"every change there was, in about {seconds} s: {typed('survey', kept)}")
 
 
@@ -76,6 +78,10 @@ def hint(trial: Trial) -> str:
     """What to set where a reason names a module that is missing, or lacks a name."""
     if trial.verdict is Verdict.open:
         return ""
+    if "no subprotocol was agreed" in trial.reason:
+        return "; NONE=rejected takes that for rejected" if trial.cause else ""
+    if "HTTP 403" in trial.reason:
+        return "; the app is dialed at URLPATH=, and for plain HTTP use RUN="
     found = MISSING.search(trial.reason)
     name = next((one.split(".")[0] for one in found.groups() if one), "") if found else ""
     if not name or name == "uvicorn":

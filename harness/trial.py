@@ -20,8 +20,6 @@ import client
 from harness.loading import REASON, Inconclusive, describe, elsewhere, lacks_others, load, load_app
 from harness.model import HEADER, App, Cause, Job, Trial, Verdict, plain, printable
 
-START_LIMIT = 10.0  # seconds
-
 
 class Lines(logging.Logger):
     """A logger that adds what it is told to a list; making records of it would take longer than to dial."""
@@ -43,14 +41,14 @@ def run(job: Job) -> list[Trial]:
         return [trial.judged(Verdict.inconclusive, str(error), error.cause) for trial in trials]
     for app, trial in zip(job.apps, trials):
         trial.uvicorn = uvicorn.__version__
-        judge(uvicorn, app, trial, job.observed)
+        judge(uvicorn, app, trial, job)
         stray = elsewhere(Path(job.folder).resolve())
         if stray:
             trial.judged(Verdict.inconclusive, f"uvicorn came from elsewhere: {plain(stray)}", Cause.FAILED)
     return trials
 
 
-def judge(uvicorn: Any, app: App, trial: Trial, observed: bool) -> None:
+def judge(uvicorn: Any, app: App, trial: Trial, job: Job) -> None:
     """Serve the app, dial it once, and write down what happened. Raises nothing."""
     failure: BaseException | None = None
     lines: list[str] = []
@@ -59,7 +57,7 @@ def judge(uvicorn: Any, app: App, trial: Trial, observed: bool) -> None:
         try:
             module, found = load_app(app)
             none = app.none or getattr(module, "NONE", "inconclusive")
-            asyncio.run(shake_hands(uvicorn, app, module, found, trial, lines, written, errors))
+            asyncio.run(shake_hands(uvicorn, app, module, found, trial, lines, written, errors, job.limit))
             trial.judged(Verdict.open, "")
         except Inconclusive as error:
             trial.judged(Verdict.inconclusive, str(error), error.cause)
@@ -71,9 +69,9 @@ def judge(uvicorn: Any, app: App, trial: Trial, observed: bool) -> None:
             trial.judged(verdict, plain(reason)[:REASON], cause)
     lines = [plain(line) for line in lines]
     trial.sent = [value for name, value in map(received_header, lines) if name == HEADER]
-    if observed:
+    if job.observed:
         trial.lines = [labelled(line, written) for line in lines]
-    if observed and failure and trial.verdict is Verdict.rejected:
+    if job.observed and failure and trial.verdict is Verdict.rejected:
         trial.traceback = traceback_of(failure)
     if trial.cause in (Cause.OTHER_ANSWER, Cause.FAILED) and errors.buffer:
         record = errors.buffer[0]  # what comes later may follow from it
@@ -84,11 +82,20 @@ def judge(uvicorn: Any, app: App, trial: Trial, observed: bool) -> None:
 
 
 async def shake_hands(
-    uvicorn: Any, app: App, module: Any, found: Any, trial: Trial, lines: list[str], written: Any, errors: Any
+    uvicorn: Any,
+    app: App,
+    module: Any,
+    found: Any,
+    trial: Trial,
+    lines: list[str],
+    written: Any,
+    errors: Any,
+    limit: float,
 ) -> None:
     """Serve the app and dial it; `lines` gets the handshake, `written` who wrote which value of the header.
 
-    Raises Inconclusive, and what `client.dial` raises. `errors` is the handler that keeps what uvicorn logs.
+    Raises Inconclusive, and what `client.dial` raises. `errors` is the handler that keeps what uvicorn logs,
+    `limit` the seconds for all of it.
     """
     if app.ws not in uvicorn.config.WS_PROTOCOLS:
         names = ", ".join(name for name in uvicorn.config.WS_PROTOCOLS if name != "none")
@@ -98,7 +105,7 @@ async def shake_hands(
     config = uvicorn.Config(found, headers=headers, ws=app.ws, log_config=None)
     server = uvicorn.Server(config)
     config.app = watched(config.app, headers, server, trial, written)
-    async with serving(server) as url:
+    async with serving(server, limit / 3) as url:
         try:
             await client.dial(url + app.path, offer, logger=Lines(lines))
         finally:
@@ -106,7 +113,7 @@ async def shake_hands(
 
 
 @contextlib.asynccontextmanager
-async def serving(server: Any) -> AsyncIterator[str]:
+async def serving(server: Any, limit: float) -> AsyncIterator[str]:
     """Run a uvicorn.Server on a free port of 127.0.0.1, yield its URL, and stop it on every path.
 
     Raises Inconclusive where it does not start.
@@ -116,12 +123,12 @@ async def serving(server: Any) -> AsyncIterator[str]:
         task = asyncio.ensure_future(server.serve(sockets=[listener]))
         try:
             # Only once it has started does uvicorn add the configured headers: an earlier client would not see them.
-            deadline = time.monotonic() + START_LIMIT
+            deadline = time.monotonic() + limit
             while not server.started and not task.done() and time.monotonic() < deadline:
                 await asyncio.sleep(0)
             if not server.started:
                 failure = task.exception() if task.done() and not task.cancelled() else None
-                late = "it ended" if task.done() else f"not within {START_LIMIT:g} s"
+                late = "it ended" if task.done() else f"not within {limit:g} s, a third of LIMIT"
                 cause = Cause.MISSING_IMPORT if lacks_others(failure) else Cause.FAILED
                 reason = f"uvicorn did not start: {describe(failure) if failure else late}"
                 raise Inconclusive(cause if task.done() else Cause.LATE, reason) from failure

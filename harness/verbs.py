@@ -44,6 +44,9 @@ def survey_releases(words: Words) -> int:
     """Judge every release, and show the ranges and each change. Returns 0, 125 where nothing could be judged."""
     index = Index.configured()
     subject = words.keys() & {"APP", "RUN", "CASE"}
+    idle = words.keys() - {"FROM", "TO", "PRE", "WITHDRAWN", "INTERPRETER", "JSON"}
+    if not subject and idle:
+        raise Mistake(f"{', '.join(sorted(idle))}: say of what, with CASE, APP or RUN")
     asked = (question(words, index),) if subject else survey.everything(index, words.get("INTERPRETER", ""))
     named = [words[name] for name in ("FROM", "TO") if name in words]
     among = releases.usable(
@@ -52,6 +55,8 @@ def survey_releases(words: Words) -> int:
     high = releases.place("TO", words.get("TO", "latest"), among)
     with Judge(asked[0], index) as judging:
         low = releases.place("FROM", words["FROM"], among) if "FROM" in words else judging.oldest(among[: high + 1])
+    if low > high:
+        raise Mistake(f"FROM={words['FROM']} is later than TO={words.get('TO', 'latest')}")
     among = among[low : high + 1]
     for each in asked:
         print(f"{each.name}, {each.base.named()}", flush=True)

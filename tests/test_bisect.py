@@ -92,7 +92,7 @@ def test_what_lies_between_and_cannot_be_judged_is_told() -> None:
     [
         ("o o o o", None, None, "0.0.0 and 0.3.0 are both open"),
         ("r o r r", None, None, "0.0.0 and 0.3.0 are both rejected"),
-        ("o o r r", 3, 0, "0.0.0 is open: it is not BAD"),
+        ("o o r r", 3, 0, "GOOD is rejected and BAD is open: swap them"),
         ("o o r r", 0, 1, "0.1.0 is open: it is not BAD"),
         ("o o o o", 2, None, "0.0.0 and 0.2.0 are both open"),
         ("- - o -", None, None, "0.2.0 alone can be judged, and is open"),

@@ -180,7 +180,7 @@ def test_uvicorn_and_python_are_those_under_test(tool: Callable[..., Done], sour
 def test_another_environments_uvicorn_is_refused(tool: Callable[..., Done], rival: Path, source: Source) -> None:
     elsewhere = source("0.19.0")
     for line, reason in (
-        ("pytest -q test_it.py", "pytest here is of another Python than the uvicorn under test: say WITH=pytest"),
+        ("pytest -q", "pytest here is of another Python than the uvicorn under test: say WITH=pytest"),
         (f"{rival}/bin/python -c 'import uvicorn'", "it imported another uvicorn, "),
         (f"{rival}/bin/uvicorn --version", "it imported another uvicorn, "),
         (f"cd {elsewhere} && python -c 'import uvicorn'", "it imported another uvicorn, "),
