@@ -1,12 +1,11 @@
 """What was measured, and measuring it: python -m evidence VERB"""
 
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from evidence import clients, library, page, pythons, rows, servers, survey
-from harness.__main__ import interrupted, run
+from harness.__main__ import run
 from harness.index import Index
 from harness.model import plain
 from harness.place import Unavailable
@@ -84,6 +83,4 @@ def _kept(write: Callable[[Sequence[rows.Row]], None], found: Sequence[rows.Row]
 
 
 if __name__ == "__main__":
-    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(kind, interrupted)
     run(lambda: main(sys.argv[1:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ def run(verbs: Callable[[], int]) -> NoReturn:
     """End with the status that a verb returns; whatever goes wrong without one ends with 125, where Python's own
     would be 1, which is a verdict."""
     status = 125
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(kind, _interrupted)
     if sys.stderr is None:  # it was closed
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     try:
@@ -30,6 +33,10 @@ def run(verbs: Callable[[], int]) -> NoReturn:
         except (OSError, ValueError, AttributeError):  # it is full, or closed: nobody was told
             status = 125 if status < 2 else status
         os._exit(status)
+
+
+def _interrupted(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -73,15 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         return 125
 
 
-def interrupted(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    import signal
-
-    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(kind, interrupted)
     # This project's, and not what has these names in the current folder.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     run(lambda: main(sys.argv[1:]))

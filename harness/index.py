@@ -185,12 +185,12 @@ def _read(file: Path) -> tuple[tuple[Release, ...], float]:
         read = json.loads(file.read_text(encoding="utf-8"))
         releases = tuple(Release(**release) for release in read["releases"])
         whole = all(isinstance(value, str) for one in releases for value in (one.released, one.wheel))
-        return (releases, float(read["until"])) if whole and all(_is_version(r.version) for r in releases) else ((), 0)
+        return (releases, float(read["until"])) if whole and all(is_version(r.version) for r in releases) else ((), 0)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return (), 0
 
 
-def _is_version(text: str) -> bool:
+def is_version(text: str) -> bool:
     try:
         Version(text)
     except (InvalidVersion, TypeError):
@@ -201,7 +201,7 @@ def _is_version(text: str) -> bool:
 def _releases(files: Iterable[Any], url: str) -> tuple[Release, ...]:
     found: dict[str, list[Any]] = {}
     for file in files:
-        if file.version and _is_version(file.version):
+        if file.version and is_version(file.version):
             found.setdefault(str(Version(file.version)), []).append(file)
     return tuple(_release(version, found[version], url) for version in sorted(found, key=Version))
 

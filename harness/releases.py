@@ -10,7 +10,7 @@ from itertools import groupby
 
 from packaging.version import Version
 
-from harness.index import Release, checked
+from harness.index import Release, checked, is_version
 from harness.model import Cause, Trial, Verdict
 from harness.search import Answer, search
 from harness.words import Mistake
@@ -66,7 +66,7 @@ class Range:
 
 def usable(releases: Sequence[Release], python: str, pre: bool, withdrawn: bool, named: Sequence[str]) -> list[Release]:
     """Those that this Python may install; pre-releases and withdrawn ones only where asked for or named."""
-    names = {checked(version) for version in named if _is_version(version)}
+    names = {checked(version) for version in named if is_version(version)}
     found = [
         one
         for one in releases
@@ -230,10 +230,3 @@ def changes(releases: Sequence[Release], trials: Sequence[Trial]) -> list[Change
         for (at, before), (to, after) in zip(judged, judged[1:], strict=False)
         if before.verdict is not after.verdict
     ]
-
-
-def _is_version(text: str) -> bool:
-    try:
-        return bool(checked(text))
-    except ValueError:
-        return False

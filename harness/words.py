@@ -119,9 +119,4 @@ def explained(verb: str, verbs: Mapping[str, Verb] = VERBS) -> str:
 
 def typed(verb: str, words: Mapping[str, str]) -> str:
     """The make command of a verb and words, as it is typed."""
-    return " ".join(["make", verb, *(f"{name}={_quoted(value)}" for name, value in words.items())])
-
-
-def _quoted(value: str) -> str:
-    """A value for make's command line in a shell: make itself takes a $ for the begin of a variable."""
-    return shlex.quote(value) if value else "''"
+    return " ".join(["make", verb, *(f"{name}={shlex.quote(value)}" for name, value in words.items())])
