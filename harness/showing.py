@@ -49,8 +49,7 @@ def by_hand(words: Words) -> str:
         if Path(kept[name].partition(":")[0]).exists():  # seen from the clone, it would be another file or none
             kept[name] = str(Path(kept[name]).absolute())
     asked = [f"{name}={value}" for name, value in kept.items()]
-    python = ROOT / ".environments" / "harness" / "bin" / "python"
-    return "git bisect run " + shlex.join([str(python), str(ROOT / "harness"), "try", "SOURCE=.", *asked])
+    return "git bisect run " + shlex.join([sys.executable, str(ROOT / "harness"), "try", "SOURCE=.", *asked])
 
 
 def line(bar: Bar, release: Release, trial: Trial, note: str) -> None:

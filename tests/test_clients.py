@@ -25,6 +25,8 @@ def test_the_clients_say_what_the_evidence_says_also_where_a_proxy_is_set(monkey
     own = [client for client in clients.clients() if client[0] not in others]
     for _, ready in own:  # here a proxy may be needed
         ready()
+    with clients.serving("server.py"), clients.serving("cases/none.py"):
+        pass
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert clients.measure(own) == [row for row in KEPT if row.name not in others]

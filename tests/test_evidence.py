@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def test_nothing_names_a_path_of_a_machine() -> None:
 
 
 def evidence(project: Path, *words: str, **variables: str) -> Done:
-    python = ROOT / ".environments" / "harness" / "bin" / "python"
+    python = Path(sys.executable)
     return run(python, "-m", "evidence", *words, cwd=project, **variables)
 
 
