@@ -146,11 +146,11 @@ class Index:
                 reason = redacted(plain(str(error)))[:150] or type(error).__name__
                 raise Unavailable(f"the wheel of uvicorn {release.version} cannot be had ({reason})") from error
 
-        return made(FOLDER / "releases" / f"{release.version}-{release.wheel[:12]}", build)
+        return made(_place(release), build)
 
     def prepare(self, releases: Iterable[Release], workers: int) -> None:
         """Fetch the wheels of these at once; what cannot be had is told when it is asked for."""
-        absent = [one for one in releases if one.wheel and not self._there(one)]
+        absent = [one for one in releases if one.wheel and not _place(one).is_dir()]
         if len(absent) > 1:
             with contextlib.suppress(Unavailable):
                 self.page("uvicorn")
@@ -160,9 +160,6 @@ class Index:
                         done.exception()
                 finally:  # nobody waits where somebody said Ctrl-C
                     pool.shutdown(wait=False, cancel_futures=True)
-
-    def _there(self, release: Release) -> bool:
-        return (FOLDER / "releases" / f"{release.version}-{release.wheel[:12]}").is_dir()
 
 
 @dataclass(frozen=True)
@@ -188,6 +185,10 @@ def _read(file: Path) -> tuple[tuple[Release, ...], float]:
         return (releases, float(read["until"])) if whole and all(is_version(r.version) for r in releases) else ((), 0)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return (), 0
+
+
+def _place(release: Release) -> Path:
+    return FOLDER / "releases" / f"{release.version}-{release.wheel[:12]}"
 
 
 def is_version(text: str) -> bool:

@@ -82,10 +82,7 @@ class Judge:
     def release(self, release: Release, observed: bool = False) -> list[Trial]:
         """The trials of one release, in the order of the apps. What fails is inconclusive, with the cause."""
         try:
-            if not release.wheel:
-                raise Unfit(Cause.NO_WHEEL, "no wheel on the index")
-            folder = self.index.folder(release)
-            folders.fit(folder, release.version, self.question.base)
+            folder = self._fitting(release)
         except (Unfit, Unavailable) as error:
             return self._unfit(release.version, error)
         return self.folder(folder, release.version, observed)
@@ -93,19 +90,27 @@ class Judge:
     def fits(self, release: Release) -> bool:
         """Whether the base has what a release requires; where that cannot be told, judging it will tell why."""
         try:
-            folders.fit(self.index.folder(release), release.version, self.question.base)
+            self._fitting(release)
         except Unfit:
             return False
         except Unavailable:
-            return bool(release.wheel)
+            pass
         return True
+
+    def _fitting(self, release: Release) -> Path:
+        """The folder of a release that fits the base. Raises Unfit, Unavailable."""
+        if not release.wheel:
+            raise Unfit(Cause.NO_WHEEL, "no wheel on the index")
+        folder = self.index.folder(release)
+        folders.fit(folder, release.version, self.question.base)
+        return folder
 
     def oldest(self, releases: Sequence[Release]) -> int:
         """The place of the oldest that fits, found by halving: what fits once is taken to fit from then on."""
         low, high = 0, len(releases) - 1
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if releases[middle].wheel and self.fits(releases[middle]) else (middle + 1, high)
+            low, high = (low, middle) if self.fits(releases[middle]) else (middle + 1, high)
         return low
 
     def folder(self, folder: Path, release: str = "", observed: bool = False, name: str = "") -> list[Trial]:
