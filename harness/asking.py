@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from harness import base
 from harness.base import Base, Interpreter
 from harness.index import Index, checked
@@ -151,7 +153,7 @@ def needed(line: str) -> list[str]:
             block = re.search(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$", text)
             lines = "".join(re.findall(r"(?m)^# ?(.*\n)", block["content"])) if block else ""
             found: list[str] = tomllib.loads(lines).get("dependencies", [])
-            return [one for one in found if base.normal(re.split(r"[^\w.-]", one)[0]) != "uvicorn"]
+            return [one for one in found if canonicalize_name(re.split(r"[^\w.-]", one)[0]) != "uvicorn"]
     return []
 
 

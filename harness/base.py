@@ -8,15 +8,19 @@ import re
 import shutil
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
+from importlib.metadata import distributions
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
 from harness.model import plain
 from harness.place import FOLDER, ROOT, Unavailable, made, run, scratch
+from harness.sources import settings
 
 UV = find_uv_bin()  # once: sysconfig, which it asks, does not take two threads at once
 START = time.time_ns()
@@ -38,22 +42,17 @@ class Interpreter:
         """The Python that a person asked for, as `3.12` or a path; this one where they did not. Raises Unavailable."""
         if not request:
             return cls(os.path.realpath(sys.executable), ".".join(map(str, sys.version_info[:3])))
-        pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-        kept = [path for path in pyenv.glob("*/bin/python") if f"{path.parts[-3]}.".startswith(f"{request}.")]
-        kept.sort(key=lambda path: [int(part) for part in re.findall(r"\d+", path.parts[-3])])
-        with scratch("asking") as aside:
-            try:
-                command = [UV, "python", "find", "--system", "--no-project", "--no-python-downloads", "--", request]
-                path = run(command, aside).strip()
-            except Unavailable:
-                path = str(kept[-1]) if kept else ""
-            try:
-                version = run([path, "-I", "-c", "import platform; print(platform.python_version())"], aside).strip()
-            except (Unavailable, PermissionError):
-                version = ""
-        if not re.fullmatch(r"\d+\.\d+\.\d+\S*", version):
-            raise Unavailable(f"no Python {plain(request)} here: install it, or give the path of one")
-        return cls(os.path.realpath(path), version)
+        # pyenv puts only those on PATH that it has activated.
+        pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+        path = os.pathsep.join([os.environ.get("PATH", os.defpath), *map(str, pyenv.glob("versions/*/bin"))])
+        find = [UV, "python", "find", "--system", "--no-project", "--no-python-downloads", "--", request]
+        told = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
+        with scratch("asking") as aside, suppress(Unavailable):
+            found = run(find, aside, {**settings(), "PATH": path}).strip()
+            version = run([found, "-I", "-c", told], aside).strip()
+            if re.fullmatch(r"\d+\.\d+\.\d+", version):
+                return cls(os.path.realpath(found), version)
+        raise Unavailable(f"no Python {plain(request)} here: install it, or give the path of one")
 
 
 @dataclass(frozen=True)
@@ -83,11 +82,13 @@ class Base:
     @cached_property
     def versions(self) -> dict[str, str]:
         """The distributions in it and their versions, by normalized name. Raises Unavailable."""
-        return {normal(name): version for name, version in _installed(self.made()).items()}
+        return _installed(self.made())
 
     def named(self) -> str:
         """What uvicorn finds there, for people. Raises Unavailable."""
-        names = {normal(re.split(r"[^\w.-]", line)[0]) for line in self.requirements if not line.startswith("-r ")}
+        names = {
+            canonicalize_name(re.split(r"[^\w.-]", line)[0]) for line in self.requirements if not line.startswith("-r ")
+        }
         names -= set(BESIDE)
         told = [f"{name}=={version}" for name, version in self.versions.items() if name in names | {"h11", "click"}]
         return ", ".join([f"Python {self.interpreter.version}", *told])
@@ -107,10 +108,10 @@ class Base:
             run([*command, "--no-deps", "--offline", *self.requirements], new.parent)
         except Unavailable:
             run([*command, "--no-deps", *self.requirements], new.parent)
-        having = {normal(name): version for name, version in _installed(new).items()}
+        having = _installed(new)
         for pin in self.requirements:
             name, _, version = pin.partition("==")
-            if having.get(normal(name)) != version:
+            if having.get(canonicalize_name(name)) != version:
                 raise Unavailable(f"{pin} was not installed: see the settings of uv and pip")
 
 
@@ -157,9 +158,5 @@ def _lines(line: str) -> list[str]:
     return [line.strip(), *(more for one in inner for more in _lines(one))]
 
 
-def normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def _installed(folder: Path) -> dict[str, str]:
-    return dict(sorted(entry.stem.split("-", 1) for entry in folder.glob("*-*.dist-info")))
+    return dict(sorted((canonicalize_name(one.name), one.version) for one in distributions(path=[str(folder)])))

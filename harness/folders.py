@@ -13,8 +13,9 @@ from pathlib import Path
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from harness.base import Base, normal
+from harness.base import Base
 from harness.git import apply
 from harness.model import Cause, Script, plain
 from harness.place import Unavailable
@@ -76,7 +77,7 @@ def fit(folder: Path, version: str, base: Base) -> None:
     for line in metadata.requires or []:
         # Older releases say >=0.4.*, which packaging no longer takes; installers take it for >=0.4.
         one = Requirement(re.sub(r"([<>~]=?[\d. ]+)\.\*", r"\1", line))
-        version_there = having.get(normal(one.name))
+        version_there = having.get(canonicalize_name(one.name))
         if one.marker and not one.marker.evaluate(markers):
             continue
         if version_there is None or not one.specifier.contains(version_there, prereleases=True):

@@ -10,21 +10,22 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from harness.model import plain
 from harness.place import FOLDER, Unavailable, made, write_whole
 from harness.sources import index_url, redacted, verification
 
-FRESH = 600.0  # seconds for which an answer is kept where the index does not say
+FRESH, DAY = 600.0, 86_400.0  # seconds for which an answer is kept: where the index does not say, and at most
 TIMEOUT = 10.0  # seconds, for each packet
 LIMIT = 30.0  # seconds, for the whole answer
 
@@ -52,10 +53,15 @@ class Release:
 
     def admits(self, python: str) -> bool:
         """Whether its Requires-Python allows this interpreter's version."""
-        try:
-            return SpecifierSet(self.requires_python).contains(python, prereleases=True)
-        except InvalidSpecifier:
-            return True
+        return SpecifierSet(self.requires_python).contains(python, prereleases=True)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the index said of a package: its files, as pypi-simple has them, and until when (Unix time) that holds."""
+
+    files: Sequence[Any]
+    until: float
 
 
 @dataclass(frozen=True)
@@ -64,11 +70,15 @@ class Index:
 
     url: str | None
     verify: str | bool
-    pages: dict[str, Any]
+    pages: dict[str, Future[Page]] = field(default_factory=dict)
 
     @classmethod
     def configured(cls) -> Index:
-        return cls(index_url(), verification(), {})
+        """The index of uv or pip. It is asked for uvicorn's releases already, where that will be needed."""
+        index = cls(index_url(), verification())
+        if not index._kept("uvicorn")[1]:
+            index._ask("uvicorn")
+        return index
 
     @cached_property
     def client(self) -> Any:
@@ -84,88 +94,107 @@ class Index:
 
         Raises Unavailable where there is none.
         """
-        name = hashlib.sha256((self.url or "").encode()).hexdigest()[:12]
-        file = FOLDER / f"{package}-{name}.json"
-        kept, until = _read(file)
-        if kept and 0 <= until - time.time() <= 86_400:
+        kept, fresh = self._kept(package)
+        if fresh:
             return kept
         try:
             page = self.page(package)
         except Unavailable as error:
             if not kept:
                 raise
-            day = time.strftime("%Y-%m-%d %H:%M", time.localtime(file.stat().st_mtime))
+            day = time.strftime("%Y-%m-%d %H:%M", time.localtime(self._file(package).stat().st_mtime))
             print(f"{error}: these are its releases as of {day}", file=sys.stderr)
             return kept
-        found = _releases(page.packages, self.url or "")
+        found = self._releases(page)
         with contextlib.suppress(Unavailable):  # it can be asked again
-            until = time.time() + min(page.fresh, 86_400)
-            write_whole(file, json.dumps({"until": until, "releases": list(map(asdict, found))}))
+            text = json.dumps({"until": page.until, "releases": list(map(asdict, found))})
+            write_whole(self._file(package), text)
         return found
 
-    def page(self, package: str) -> Any:
+    def page(self, package: str) -> Page:
         """The index's page on a package, asked for once. Raises Unavailable."""
-        if package not in self.pages:
-            answer: Future[Any] = Future()
-
-            def fetch() -> None:
-                fresh = [FRESH]
-
-                def note(response: Any, *_: Any, **__: Any) -> None:
-                    found = re.search(r"max-age=(\d+)", response.headers.get("Cache-Control", ""))
-                    fresh[0] = float(found[1]) if found else FRESH
-
-                try:
-                    self.client.s.hooks["response"] = [note]
-                    page = self.client.get_project_page(package, timeout=TIMEOUT)
-                    answer.set_result(_Page(page.packages, fresh[0]))
-                except BaseException as error:
-                    answer.set_exception(error)
-
-            # An index may send a byte now and then, for ever; nobody waits for a daemon.
-            threading.Thread(target=fetch, daemon=True).start()
-            try:
-                self.pages[package] = answer.result(LIMIT)
-            except Exception as error:
-                reason = redacted(plain(str(error)))[:150] or type(error).__name__
-                advice = "check the network and the index of uv or pip"
-                raise Unavailable(f"the package index cannot be reached: {advice} ({reason})") from None
-        return self.pages[package]
+        try:
+            return self._ask(package).result(LIMIT)
+        except Exception as error:
+            advice = "check the network and the index of uv or pip"
+            raise Unavailable(f"the package index cannot be reached: {advice} ({_reason(error)})") from None
 
     def folder(self, release: Release) -> Path:
         """The folder of a release of uvicorn, its wheel unpacked. Raises Unavailable."""
 
         def build(new: Path) -> None:
             wheel = new.parent / "uvicorn.whl"
-            files = [file for file in self.page("uvicorn").packages if _wheel(file, self.url or "") == release.wheel]
+            file = next(file for file in self.page("uvicorn").files if self._wheel(file) == release.wheel)
             try:
-                self.client.download_package(files[0], wheel, verify=bool(files[0].digests), timeout=TIMEOUT)
+                self.client.download_package(file, wheel, verify=bool(file.digests), timeout=TIMEOUT)
                 with zipfile.ZipFile(wheel) as opened:
                     opened.extractall(new)
             except Exception as error:
-                reason = redacted(plain(str(error)))[:150] or type(error).__name__
-                raise Unavailable(f"the wheel of uvicorn {release.version} cannot be had ({reason})") from error
+                reason = f"the wheel of uvicorn {release.version} cannot be had ({_reason(error)})"
+                raise Unavailable(reason) from error
 
         return made(_place(release), build)
 
     def prepare(self, releases: Iterable[Release], workers: int) -> None:
         """Fetch the wheels of these at once; what cannot be had is told when it is asked for."""
         absent = [one for one in releases if one.wheel and not _place(one).is_dir()]
-        if len(absent) > 1:
-            with contextlib.suppress(Unavailable):
-                self.page("uvicorn")
-                pool = ThreadPoolExecutor(workers)
-                try:
-                    for done in [pool.submit(self.folder, one) for one in absent]:
-                        done.exception()
-                finally:  # nobody waits where somebody said Ctrl-C
-                    pool.shutdown(wait=False, cancel_futures=True)
+        if absent:
+            self._ask("uvicorn")
+        pool = ThreadPoolExecutor(workers)
+        try:
+            wait([pool.submit(self.folder, one) for one in absent])
+        finally:  # nobody waits where somebody said Ctrl-C
+            pool.shutdown(wait=False, cancel_futures=True)
 
+    def _ask(self, package: str) -> Future[Page]:
+        if package not in self.pages:
+            self.pages[package] = _in_background(lambda: self._fetch(package))
+        return self.pages[package]
 
-@dataclass(frozen=True)
-class _Page:
-    packages: list[Any]
-    fresh: float
+    def _fetch(self, package: str) -> Page:
+        from pypi_simple import ACCEPT_ANY, ProjectPage
+
+        client = self.client
+        response = client.s.get(client.get_project_url(package), headers={"Accept": ACCEPT_ANY}, timeout=TIMEOUT)
+        response.raise_for_status()
+        found = re.search(r"max-age=(\d+)", response.headers.get("Cache-Control", ""))
+        seconds = min(float(found[1]), DAY) if found else FRESH
+        return Page(ProjectPage.from_response(response, package).packages, time.time() + seconds)
+
+    def _file(self, package: str) -> Path:
+        return FOLDER / f"{package}-{hashlib.sha256((self.url or '').encode()).hexdigest()[:12]}.json"
+
+    def _kept(self, package: str) -> tuple[tuple[Release, ...], bool]:
+        """The last answer and whether it still holds; none where there is none, or something else in its file."""
+        try:
+            read = json.loads(self._file(package).read_text(encoding="utf-8"))
+            releases = tuple(Release(**release) for release in read["releases"])
+            whole = all(Version(one.version) and isinstance(one.released + one.wheel, str) for one in releases)
+            return releases, whole and bool(releases) and 0 <= read["until"] - time.time() <= DAY
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return (), False
+
+    def _releases(self, page: Page) -> tuple[Release, ...]:
+        found = defaultdict(list)
+        for file in sorted(page.files, key=lambda file: file.package_type != "wheel"):  # a wheel speaks for the release
+            with contextlib.suppress(ValueError):
+                found[checked(file.version or "")].append(file)
+        return tuple(
+            Release(
+                version=str(version),
+                released=min((one.upload_time.date().isoformat() for one in files if one.upload_time), default=""),
+                withdrawn=all(one.is_yanked for one in files),
+                wheel=self._wheel(files[0]),
+                requires_python=files[0].requires_python or "",
+            )
+            for version, files in sorted(found.items())
+        )
+
+    def _wheel(self, file: Any) -> str:
+        if file.package_type != "wheel":
+            return ""
+        promised = file.digests.get("sha256") if file.digests else ""
+        return promised or hashlib.sha256(f"{self.url or ''} {file.filename}".encode()).hexdigest()
 
 
 def checked(version: str) -> Version:
@@ -176,51 +205,30 @@ def checked(version: str) -> Version:
         raise ValueError(f"{plain(version)!r} is no version, such as 0.20.0") from None
 
 
-def _read(file: Path) -> tuple[tuple[Release, ...], float]:
-    """The last answer and until when it holds; none where there is none, or something else stands in the file."""
-    try:
-        read = json.loads(file.read_text(encoding="utf-8"))
-        releases = tuple(Release(**release) for release in read["releases"])
-        whole = all(isinstance(value, str) for one in releases for value in (one.released, one.wheel))
-        return (releases, float(read["until"])) if whole and all(is_version(r.version) for r in releases) else ((), 0)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return (), 0
+def _in_background(function: Callable[[], Page]) -> Future[Page]:
+    answer: Future[Page] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(function())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    # An index may send a byte now and then, for ever; nobody waits for a daemon.
+    threading.Thread(target=work, daemon=True).start()
+    return answer
 
 
 def _place(release: Release) -> Path:
     return FOLDER / "releases" / f"{release.version}-{release.wheel[:12]}"
 
 
+def _reason(error: Exception) -> str:
+    return redacted(plain(str(error)))[:150] or type(error).__name__
+
+
 def is_version(text: str) -> bool:
     try:
-        Version(text)
-    except (InvalidVersion, TypeError):
+        return bool(checked(text))
+    except ValueError:
         return False
-    return True
-
-
-def _releases(files: Iterable[Any], url: str) -> tuple[Release, ...]:
-    found: dict[str, list[Any]] = {}
-    for file in files:
-        if file.version and is_version(file.version):
-            found.setdefault(str(Version(file.version)), []).append(file)
-    return tuple(_release(version, found[version], url) for version in sorted(found, key=Version))
-
-
-def _release(version: str, files: list[Any], url: str) -> Release:
-    files = sorted(files, key=lambda file: file.package_type != "wheel")  # a wheel speaks for the release
-    dates = [file.upload_time.date().isoformat() for file in files if file.upload_time]
-    return Release(
-        version=version,
-        released=min(dates, default=""),
-        withdrawn=all(file.is_yanked for file in files),
-        wheel=_wheel(files[0], url),
-        requires_python=files[0].requires_python or "",
-    )
-
-
-def _wheel(file: Any, url: str) -> str:
-    if file.package_type != "wheel":
-        return ""
-    promised = file.digests.get("sha256") if file.digests else ""
-    return promised or hashlib.sha256(f"{url} {file.filename}".encode()).hexdigest()

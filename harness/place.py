@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -151,9 +150,7 @@ def write_whole(file: Path, text: str) -> None:
             (aside / file.name).write_text(text, encoding="utf-8")
             try:
                 (aside / file.name).replace(file)
-            except OSError as error:
-                if error.errno != errno.EXDEV:  # another file system, which only a user's own file can be on
-                    raise
+            except OSError:  # a user's own file can be on another file system
                 shutil.copyfile(aside / file.name, file)
     except OSError as error:
         raise Unavailable(f"cannot write {file}: {error.strerror}") from error
