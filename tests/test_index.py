@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import ssl
 import threading
 import zipfile
@@ -19,9 +20,8 @@ from harness.place import Unavailable
 
 from .conftest import NOWHERE, harness
 
+CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 JSON = "application/vnd.pypi.simple.v1+json"
-NAMES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_CONFIG_FILE", "PIP_INDEX_URL", "PIP_CONFIG_FILE", "UV_NATIVE_TLS")
-CERTIFICATES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "UV_SYSTEM_CERTS")
 Serve = Callable[..., str]
 
 
@@ -56,8 +56,8 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture
 def no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home without any configuration of pip or uv."""
-    for name in (*NAMES, *CERTIFICATES):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith(("UV_", "PIP_")) or name in CERTIFICATES]:
+        monkeypatch.delenv(name)
     home = tmp_path / "home"
     (home / ".config" / "pip").mkdir(parents=True)
     (home / ".config" / "uv").mkdir()
@@ -93,24 +93,19 @@ def test_the_real_index_has_dates_what_was_withdrawn_and_what_has_no_wheel(relea
     assert releases["0.7.0b1"].prerelease
 
 
-def test_a_page_is_read_as_versions_and_what_is_none_is_left_out(folder: Path, serve: Serve) -> None:
-    index = Index(serve(page("0.10.0", "0.9", "nonsense")), True, {})
-    assert [one.version for one in index.releases("uvicorn")] == ["0.9", "0.10.0"]
-
-
 def test_a_plain_html_page_will_do_and_dates_are_not_invented(folder: Path, serve: Serve) -> None:
     html = b'<a href="/uvicorn-0.9.1-py3-none-any.whl">uvicorn-0.9.1-py3-none-any.whl</a>'
-    [release] = Index(serve({"/simple/uvicorn/": html}, "text/html"), True, {}).releases("uvicorn")
+    [release] = Index(serve({"/simple/uvicorn/": html}, "text/html"), True).releases("uvicorn")
     assert (release.released, release.dated, bool(release.wheel)) == ("", "0.9.1", True)
 
 
 def test_an_answer_is_kept_for_as_long_as_the_index_allows(folder: Path, serve: Serve) -> None:
-    for age, versions in (("max-age=600", ["1.0"]), ("max-age=0", ["1.0", "2.0"])):
+    for age, versions in (("max-age=600", ["1.0"]), ("max-age=0", ["1.0", "1.10"])):
         answers = page("1.0")
         url = serve(answers, age=age)
-        Index(url, True, {}).releases("uvicorn")
-        answers.update(page("1.0", "2.0"))
-        assert [one.version for one in Index(url, True, {}).releases("uvicorn")] == versions
+        Index(url, True).releases("uvicorn")
+        answers.update(page("1.10", "1.0", "nonsense"))
+        assert [one.version for one in Index(url, True).releases("uvicorn")] == versions
 
 
 def test_an_index_that_is_gone_is_answered_for_by_its_last_answer(
@@ -118,17 +113,17 @@ def test_an_index_that_is_gone_is_answered_for_by_its_last_answer(
 ) -> None:
     answers = page("1.0")
     url = serve(answers, age="max-age=0")
-    assert Index(url, True, {}).releases("uvicorn")
+    assert Index(url, True).releases("uvicorn")
     del answers["/simple/uvicorn/"]
-    assert [one.version for one in Index(url, True, {}).releases("uvicorn")] == ["1.0"]
+    assert [one.version for one in Index(url, True).releases("uvicorn")] == ["1.0"]
     assert "check the network and the index of uv or pip" in capsys.readouterr().err
     with pytest.raises(Unavailable, match="cannot be reached"):
-        Index(NOWHERE, True, {}).releases("uvicorn")
+        Index(NOWHERE, True).releases("uvicorn")
 
 
 @pytest.mark.parametrize("junk", ["", "{}", '{"until": 9e12, "releases": [{}]}', "[" * 100_000, "\0"])
 def test_what_is_on_disk_and_cannot_be_read_is_as_nothing(junk: str, folder: Path, serve: Serve) -> None:
-    index = Index(serve(page("1.0")), True, {})
+    index = Index(serve(page("1.0")), True)
     index.releases("uvicorn")
     [kept] = folder.glob("uvicorn-*.json")
     kept.write_text(junk)
@@ -138,7 +133,7 @@ def test_what_is_on_disk_and_cannot_be_read_is_as_nothing(junk: str, folder: Pat
 def test_a_wheel_that_is_not_what_the_index_promises_is_not_used(folder: Path, serve: Serve) -> None:
     answers = page("1.0", content=wheel("1.0"))
     answers["/uvicorn-1.0-py3-none-any.whl"] = wheel("1.0", "evil = True\n")
-    index = Index(serve(answers), True, {})
+    index = Index(serve(answers), True)
     with pytest.raises(Unavailable, match=r"the wheel of uvicorn 1\.0 cannot be had"):
         index.folder(index.releases("uvicorn")[0])
     assert not list((folder / "releases").glob("*"))
@@ -147,13 +142,13 @@ def test_a_wheel_that_is_not_what_the_index_promises_is_not_used(folder: Path, s
 def test_a_release_belongs_to_the_index_that_it_came_from(folder: Path, serve: Serve) -> None:
     said = []
     for line in ("", "backport = True\n"):
-        index = Index(serve(page("1.0", content=wheel("1.0", line))), True, {})
+        index = Index(serve(page("1.0", content=wheel("1.0", line))), True)
         said.append((index.folder(index.releases("uvicorn")[0]) / "uvicorn" / "__init__.py").read_text())
     assert ["backport" in text for text in said] == [False, True]
 
 
 def test_a_folder_that_is_not_as_it_was_made_is_made_anew(folder: Path, serve: Serve) -> None:
-    index = Index(serve(page("1.0", content=wheel("1.0"))), True, {})
+    index = Index(serve(page("1.0", content=wheel("1.0"))), True)
     release = index.releases("uvicorn")[0]
     made = index.folder(release)
     for damage in (
