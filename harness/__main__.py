@@ -8,7 +8,10 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
+
+INSTALLED = dict.fromkeys(("packaging", "tqdm", "uv", "pypi_simple"), "what make installs: use make, or make clean")
+NEEDED = {"fcntl": "Linux or macOS (on Windows: WSL)", **INSTALLED}
 
 
 def run(verbs: Callable[[], int]) -> NoReturn:
@@ -16,7 +19,7 @@ def run(verbs: Callable[[], int]) -> NoReturn:
     would be 1, which is a verdict."""
     status = 125
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(kind, _interrupted)
+        signal.signal(kind, signal.default_int_handler)
     if sys.stderr is None:  # it was closed
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     try:
@@ -35,33 +38,25 @@ def run(verbs: Callable[[], int]) -> NoReturn:
         os._exit(status)
 
 
-def _interrupted(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def main(arguments: Sequence[str]) -> int:
     """Do what was typed. Returns the exit status; 2 for a mistake, which is told in one line."""
-    missing = [
-        name for name in ("fcntl", "packaging", "tqdm", "uv", "pypi_simple") if not importlib.util.find_spec(name)
-    ]
+    missing = [where for name, where in NEEDED.items() if not importlib.util.find_spec(name)]
     if missing:
-        where = (
-            "Linux or macOS (on Windows: WSL)"
-            if missing == ["fcntl"]
-            else "what make installs: use make, or make clean"
-        )
-        print(f"the harness needs {where}", file=sys.stderr)
+        print(f"the harness needs {missing[-1]}", file=sys.stderr)
         return 125
-    from harness import bisecting, lesson, report, verbs
+    from harness import lesson, report, verbs
+    from harness.commits import Undecided
     from harness.model import plain
     from harness.place import Unavailable
+    from harness.releases import NothingTestable
+    from harness.showing import hint
     from harness.sources import redacted
     from harness.words import Mistake, explained, parse
 
     known: Mapping[str, Callable[[Mapping[str, str]], int]] = {
         "try": verbs.try_one,
-        "bisect": bisecting.bisect_releases,
-        "bisect-commits": bisecting.bisect_commits,
+        "bisect": verbs.bisect_releases,
+        "bisect-commits": verbs.bisect_commits,
         "survey": verbs.survey_releases,
         "report": report.write,
         "lesson": lesson.teach,
@@ -75,8 +70,9 @@ def main(arguments: Sequence[str]) -> int:
     except Mistake as error:
         print(plain(str(error)), file=sys.stderr)
         return 125 if [*arguments[:1]] == ["try"] else 2  # git bisect run takes 2 for bad
-    except Unavailable as error:
-        print(f"verdict: inconclusive - {redacted(plain(str(error)))}", flush=True)
+    except (Unavailable, Undecided, NothingTestable) as error:
+        advice = hint(error.trial) if isinstance(error, NothingTestable) else ""
+        print(f"verdict: inconclusive - {redacted(plain(f'{error}{advice}'))}")
         return 125
 
 

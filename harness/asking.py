@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from packaging.utils import canonicalize_name
 
@@ -17,14 +15,13 @@ from harness.index import Index, checked
 from harness.judge import LIMIT, Question
 from harness.model import IMPLEMENTATIONS, App, plain
 from harness.place import ROOT
-from harness.words import Mistake, near
+from harness.words import TOKEN, Mistake, Words, meant, near
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2: what a header's name and a subprotocol may be
 DAY = 86_400  # seconds
 SCRIPT_LIMIT = 60.0  # seconds
 REPORTED = "server-headers"
@@ -32,120 +29,95 @@ REPORTED = "server-headers"
 
 def cases() -> dict[str, Path]:
     """The cases by name: server.py, and each file in cases/."""
-    others = {file.stem.replace("_", "-"): file for file in sorted((ROOT / "cases").glob("*.py"))}
-    order = [name for name in ("accept-headers", "unsplit-offer", "header-alone") if name in others]
-    return {REPORTED: ROOT / "server.py", **{name: others.pop(name) for name in order}, **others}
+    files = {file.stem.replace("_", "-"): file for file in sorted((ROOT / "cases").glob("*.py"))}
+    order = [name for name in ("accept-headers", "unsplit-offer", "header-alone") if name in files]
+    return {REPORTED: ROOT / "server.py", **{name: files[name] for name in order}, **files}
 
 
-def question(words: Mapping[str, str], index: Index) -> Question:
+def question(words: Words, index: Index) -> Question:
     """What the words ask for. Raises Mistake for what cannot be meant, Unavailable for what is not there."""
     _no_contradiction(words)
-    own = "APP" in words or "RUN" in words
+    own = _is_own(words)
     ws = words.get("WS", "auto" if "APP" in words else "websockets")
     if ws not in IMPLEMENTATIONS:
         raise Mistake(f"WS={plain(ws)} is no implementation{near(ws, IMPLEMENTATIONS)}: {', '.join(IMPLEMENTATIONS)}")
-    beside = of_own(words, index) if own else of_case(words, ws, index)
-    patch = Path(words["PATCH"]).absolute() if "PATCH" in words else None
-    if patch and not patch.is_file():
-        raise Mistake(f"PATCH: there is no file {plain(words['PATCH'])}")
-    if "RUN" in words:
-        plainly = re.fullmatch(r"\s*(?:python[\d.]*|pytest)\s[\w\s./=:-]*", words["RUN"])
-        for file in re.findall(r"(?<=\s)[\w./-]+\.py\b", words["RUN"]) if plainly else ():
-            if not Path(file).is_file():
-                raise Mistake(f"RUN: there is no file {plain(file)}")
-        name, limit = f"RUN={plain(words['RUN'])}", SCRIPT_LIMIT
-        apps: tuple[App, ...] = ()
-    else:
-        apps = (app(words, ws),)
-        name, limit = f"{apps[0].case}, WS={ws}", LIMIT
+    line = words.get("RUN", "")
+    # Where nothing but words, paths and options is there, each name of a script is that of a file.
+    if re.fullmatch(r"\s*(?:python[\d.]*|pytest)\s[\w\s./=:-]*", line):
+        for script in re.findall(r"(?<=\s)[\w./-]+\.py\b", line):
+            _file("RUN", script)
+    apps = () if line else (app(words, ws),)
     return Question(
-        base=beside,
-        name=name,
+        base=beside(words, ws, index),
+        name=f"{apps[0].case}, WS={ws}" if apps else f"RUN={plain(line)}",
         apps=apps,
-        line=words.get("RUN", ""),
-        limit=number(words, "LIMIT", limit, DAY),
-        patch=patch,
-        runs=int(number(words, "RUNS", 1, 1000)),
-        at_once=int(number(words, "ATONCE", 1 if own else os.cpu_count() or 1, 1000)),
+        line=line,
+        limit=_number(words, "LIMIT", LIMIT if apps else SCRIPT_LIMIT, DAY),
+        patch=_file("PATCH", words["PATCH"]).absolute() if "PATCH" in words else None,
+        runs=int(_number(words, "RUNS", 1, 1000)),
+        at_once=int(_number(words, "ATONCE", 1 if own else os.cpu_count() or 1, 1000)),
     )
 
 
-def of_case(words: Mapping[str, str], ws: str, index: Index) -> Base:
-    """The base of a case: the pins, with the newest websockets for what these cannot run."""
+def beside(words: Words, ws: str, index: Index) -> Base:
+    """What lies beside uvicorn: for a case the pins, with the newest websockets for what these cannot run; for one's
+    own what a fresh install brings, and what it needs. Raises Mistake, Unavailable."""
+    own = _is_own(words)
     interpreter = Interpreter.named(words.get("INTERPRETER", ""))
-    asked = words.get("WEBSOCKETS", "" if ws in ("websockets", "wsproto") else "latest")
-    versions = [
-        version(index, name, text, interpreter)
-        for name, text in (("websockets", asked), ("wsproto", words.get("WSPROTO", "")))
-    ]
-    return base.of_cases(interpreter, *versions)
 
+    def version(name: str, default: str = "") -> str:
+        text = words.get(name, default)
+        if text == "latest" and not own:
+            there = [one for one in index.releases(name.lower()) if not (one.prerelease or one.withdrawn)]
+            return [one.version for one in there if one.admits(interpreter.version)][-1]
+        return text if text in ("", "latest", "none") else str(meant(name, checked, text))
 
-def version(index: Index, package: str, text: str, interpreter: Interpreter) -> str:
-    """The version of a package that is asked for; empty for the pinned one. Raises Mistake, Unavailable."""
-    if text == "latest":
-        fitting = [r for r in index.releases(package) if r.admits(interpreter.version) and not r.prerelease]
-        return [one.version for one in fitting if not one.withdrawn][-1]
-    return str(_version(package.upper(), text)) if text else ""
-
-
-def of_own(words: Mapping[str, str], index: Index) -> Base:
-    """The base of one's own app or script."""
-    for name in ("WEBSOCKETS", "WSPROTO"):
-        if words.get(name, "latest") not in ("latest", "none"):
-            _version(name, words[name])
-    more = [_requirement("WITH", line) for line in words.get("WITH", "").split()]
-    more += needed(words.get("RUN", ""))
+    websockets = version("WEBSOCKETS", "" if own or ws in ("websockets", "wsproto") else "latest")
+    wsproto = version("WSPROTO")
+    if not own:
+        return base.of_cases(interpreter, websockets, wsproto)
+    more = [meant("WITH", base.requirement, line) for line in words.get("WITH", "").split()]
+    more += _needed(words.get("RUN", ""))
     if "REQUIREMENTS" in words:
-        file = Path(words["REQUIREMENTS"])
-        if not file.is_file():
-            raise Mistake(f"REQUIREMENTS: there is no file {plain(str(file))}")
-        more.append(f"-r {file.resolve()}")
-    interpreter = Interpreter.named(words.get("INTERPRETER", ""))
-    return base.of_own(interpreter, words.get("WEBSOCKETS", ""), words.get("WSPROTO", ""), tuple(more))
+        more.append(f"-r {_file('REQUIREMENTS', words['REQUIREMENTS']).resolve()}")
+    return base.of_own(interpreter, websockets, wsproto, tuple(more))
 
 
-def app(words: Mapping[str, str], ws: str) -> App:
+def app(words: Words, ws: str) -> App:
     """The app that the words name, and how it is dialed. Raises Mistake."""
     known = cases()
     case = words.get("CASE", REPORTED)
     if case not in known:
         raise Mistake(f"CASE={plain(case)} is no case{near(case, known)}: {', '.join(known)}")
-    given = words.get("APP", f"{known[case]}:app")
-    name = given if re.search(r":[\w.]+$", given) else f"{given}:app"
-    place, _, attribute = name.rpartition(":")
-    if place.endswith(".py"):
-        if not Path(place).is_file():
-            raise Mistake(f"APP: there is no file {plain(place)}")
-        name = f"{Path(place).resolve()}:{attribute}"
-    elif not re.fullmatch(r"[\w.]+", place):
-        raise Mistake(f"APP={plain(given)} is no app, such as path/to/file.py:app or package.module:app")
-    offer = [part.strip() for part in words["OFFER"].split(",")] if "OFFER" in words else None
-    if offer is not None and not all(re.fullmatch(TOKEN, part) for part in offer):
-        raise Mistake(f"OFFER={plain(words['OFFER'])} names no subprotocols, such as ocpp2.0.1,ocpp1.6")
-    path = words.get("URLPATH", "/")
-    if not re.fullmatch(r"/[!-~]*", path) or "#" in path:
-        raise Mistake(f"URLPATH={plain(path)} is no path of a URL, such as /ws/1?token=x")
-    if words.get("NONE", "rejected") not in ("rejected", "inconclusive"):
-        raise Mistake(f"NONE={plain(words['NONE'])}: it is rejected or inconclusive")
-    called = f"APP={plain(words['APP'])}" if "APP" in words else case
-    return App(name, str(Path.cwd()), ws, called, headers(words.get("HEADER")), offer, words.get("NONE"), path)
+    name = words.get("APP", f"{known[case]}:app")
+    named = re.search(r":([\w.]+)\Z", name)
+    module, attribute = (name[: named.start()], named[1]) if named else (name, "app")
+    if module.endswith(".py"):
+        module = str(_file("APP", module).resolve())
+    elif not re.fullmatch(r"[\w.]+", module):
+        raise Mistake(f"APP={plain(name)} is no app, such as path/to/file.py:app or package.module:app")
+    return App(
+        name=f"{module}:{attribute}",
+        folder=str(Path.cwd()),
+        ws=ws,
+        case=f"APP={plain(words['APP'])}" if "APP" in words else case,
+        headers=_headers(words["HEADER"]) if "HEADER" in words else None,
+        offer=[part.strip() for part in words["OFFER"].split(",")] if "OFFER" in words else None,
+        none=words.get("NONE"),
+        path=words.get("URLPATH", "/"),
+    )
 
 
-def headers(text: str | None) -> list[list[str]] | None:
+def _headers(text: str) -> list[list[str]]:
     """The headers in lines of `Name: value`; none of them for an empty text. Raises Mistake."""
-    if text is None:
-        return None
-    found = []
-    for line in filter(None, text.splitlines()):
-        key, colon, value = line.partition(":")
-        if not colon or not re.fullmatch(TOKEN, key) or not re.fullmatch(r"[ -~]*", value):
+    lines = [line for line in text.splitlines() if line]
+    for line in lines:
+        if not re.fullmatch(rf"{TOKEN}:[ -~]*", line):
             raise Mistake(f"HEADER={plain(line)} is no header, such as Sec-WebSocket-Protocol: ocpp1.6")
-        found.append([key, value.strip()])
-    return found
+    return [[name, value.strip()] for name, _, value in (line.partition(":") for line in lines)]
 
 
-def needed(line: str) -> list[str]:
+def _needed(line: str) -> list[str]:
     """What a Python script among the words of a shell line says that it needs (PEP 723), but for uvicorn."""
     for word in re.findall(r"[^\s'\";&|]+\.py", line):
         if Path(word).is_file():
@@ -157,8 +129,15 @@ def needed(line: str) -> list[str]:
     return []
 
 
-def number(words: Mapping[str, str], name: str, default: float, most: float) -> float:
-    """A number above zero. Raises Mistake."""
+def _file(name: str, path: str) -> Path:
+    """The file that a word names. Raises Mistake where it is not there."""
+    if not Path(path).is_file():
+        raise Mistake(f"{name}: there is no file {plain(path)}")
+    return Path(path)
+
+
+def _number(words: Words, name: str, default: float, most: float) -> float:
+    """A number above zero, and a whole one but for seconds. Raises Mistake."""
     text = words.get(name, str(default))
     try:
         value = float(text)
@@ -169,40 +148,19 @@ def number(words: Mapping[str, str], name: str, default: float, most: float) -> 
     return value
 
 
-def yes(words: Mapping[str, str], name: str) -> bool:
-    """Whether a word says yes. Raises Mistake for anything but yes and no."""
-    if words.get(name, "no") not in ("yes", "no"):
-        raise Mistake(f"{name}={plain(words[name])}: it is yes or no")
-    return words.get(name) == "yes"
+def _is_own(words: Words) -> bool:
+    return not words.keys().isdisjoint({"APP", "RUN"})
 
 
-def _no_contradiction(words: Mapping[str, str]) -> None:
-    chosen = [name for name in ("CASE", "APP", "RUN") if name in words]
-    if len(chosen) > 1:
-        raise Mistake(f"{' and '.join(chosen)} each name what is judged: give one")
+def _no_contradiction(words: Words) -> None:
+    for rivals in (("CASE", "APP", "RUN"), ("SOURCE", "UVICORN")):
+        chosen = [name for name in rivals if name in words]
+        if len(chosen) > 1:
+            raise Mistake(f"{' and '.join(chosen)} each name what is judged: give one")
     served = [name for name in ("WS", "OFFER", "HEADER", "URLPATH", "NONE") if name in words]
     if "RUN" in words and served:
-        raise Mistake(f"{', '.join(served)} {_say(served)} nothing to RUN: leave {_say(served, 'it', 'them')} out")
+        raise Mistake(f"RUN has no use for {', '.join(served)}: leave that out")
     needs = [name for name in ("WITH", "REQUIREMENTS") if name in words]
-    if needs and not {"APP", "RUN"} & words.keys():
-        raise Mistake(f"{' and '.join(needs)} {_say(needs, 'goes', 'go')} with APP or RUN")
-    if not {"APP", "RUN"} & words.keys() and "none" in (words.get("WEBSOCKETS"), words.get("WSPROTO")):
-        raise Mistake("none goes with APP or RUN: the cases need both libraries")
-
-
-def _say(names: Sequence[Any], one: str = "means", several: str = "mean") -> str:
-    return one if len(names) == 1 else several
-
-
-def _version(name: str, text: str) -> str:
-    try:
-        return str(checked(text))
-    except ValueError as error:
-        raise Mistake(f"{name}: {error}") from None
-
-
-def _requirement(name: str, line: str) -> str:
-    try:
-        return base.requirement(line)
-    except ValueError as error:
-        raise Mistake(f"{name}: {error}") from None
+    needs += [f"{name}=none" for name in ("WEBSOCKETS", "WSPROTO") if words.get(name) == "none"]
+    if needs and not _is_own(words):
+        raise Mistake(f"{' and '.join(needs)} can only go with APP or RUN: a case has its pins")

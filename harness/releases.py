@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
 
 from packaging.version import Version
 
-from harness.index import Release, checked, is_version
+from harness.index import Release, checked
 from harness.model import Cause, Trial, Verdict
 from harness.search import Answer, search
-from harness.words import Mistake
+from harness.words import Mistake, meant
 
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
 LATE = 3  # how often one may not end in time before it is no use to go on
 Judging = Callable[[Release], Trial]
 Saying = Callable[[Release, Trial, str], None]
 
 
 class NoChange(Exception):
-    """The ends are not what they were said to be, or are alike. `alike` is the verdict that they share."""
+    """The ends are not what they were said to be."""
 
-    def __init__(self, reason: str, alike: Trial | None = None) -> None:
-        super().__init__(reason)
-        self.alike = alike
+
+class Alike(NoChange):
+    """The ends have the same verdict, or are one."""
 
 
 class NothingTestable(Exception):
@@ -49,6 +51,13 @@ class Change:
     def names(self) -> tuple[str, str]:
         return ("last good", "first bad") if self.before is Verdict.open else ("last bad", "first fixed")
 
+    @property
+    def ends(self) -> dict[str, str]:
+        """What GOOD= and BAD= are for it."""
+        sides = [self.last.version, self.first.version]
+        good, bad = sides if self.before is Verdict.open else reversed(sides)
+        return {"GOOD": good, "BAD": bad}
+
 
 @dataclass(frozen=True)
 class Range:
@@ -64,9 +73,14 @@ class Range:
         return self.first.version if self.count == 1 else f"{self.first.version} - {self.last.version}"
 
 
-def usable(releases: Sequence[Release], python: str, pre: bool, withdrawn: bool, named: Sequence[str]) -> list[Release]:
+def usable(
+    releases: Sequence[Release], python: str, pre: bool = False, withdrawn: bool = False, named: Sequence[str] = ()
+) -> list[Release]:
     """Those that this Python may install; pre-releases and withdrawn ones only where asked for or named."""
-    names = {checked(version) for version in named if is_version(version)}
+    names = set()
+    for text in named:
+        with contextlib.suppress(ValueError):  # it is a date, or latest
+            names.add(checked(text))
     found = [
         one
         for one in releases
@@ -83,24 +97,29 @@ def place(word: str, text: str, releases: Sequence[Release]) -> int:
 
     Raises Mistake where it is not there.
     """
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+    if DAY.fullmatch(text):
         try:
             date.fromisoformat(text)
         except ValueError:
             raise Mistake(f"{word}={text} is no date, such as 2022-10-19") from None
-        found = [index for index, one in enumerate(releases) if one.released and one.released <= text]
+        fitting = [one for one in releases if one.released and one.released <= text]
     elif text == "latest":
-        found = [len(releases) - 1] if releases else []
+        fitting = list(releases)
     else:
-        try:
-            version = checked(text)
-        except ValueError as error:
-            raise Mistake(f"{word}: {error}") from None
-        found = [index for index, one in enumerate(releases) if Version(one.version) == version]
-    if not found:
+        version = meant(word, checked, text)
+        fitting = [one for one in releases if Version(one.version) == version]
+    if not fitting:
         ends = f"{releases[0].version} to {releases[-1].version}" if releases else "no release"
         raise Mistake(f"{word}={text} is no release that can be used here: there are {ends}")
-    return found[-1]
+    return releases.index(fitting[-1])
+
+
+def no_use(trials: Sequence[Trial]) -> None:
+    """Raises NothingTestable where it is no use to go on: again and again one does not end in time, or the first two
+    could not be started, which is not uvicorn's affair."""
+    causes = [one.cause for one in trials]
+    if causes.count(Cause.LATE) >= LATE or causes == [Cause.NO_APP] * 2:
+        raise NothingTestable(trials[-1])
 
 
 def bisect(releases: Sequence[Release], good: int | None, bad: int | None, judging: Judging, say: Saying) -> Change:
@@ -109,83 +128,66 @@ def bisect(releases: Sequence[Release], good: int | None, bad: int | None, judgi
     `good` and `bad` are the places of the ends that are known, in whichever order. An end that is not known is the
     oldest or the newest release; one that cannot be judged moves inward. Raises NoChange and NothingTestable.
     """
-    if good is not None and good == bad:
-        raise Mistake(f"GOOD and BAD are the same release, {releases[good].version}")
-    search = _Search(releases, judging, say)
+    known = {end: verdict for end, verdict in ((good, Verdict.open), (bad, Verdict.rejected)) if end is not None}
+    if good == bad and known:
+        raise Mistake(f"GOOD and BAD are the same release, {releases[min(known)].version}")
+    search = _Search(releases, judging, say, known)
     newest = len(releases) - 1
-    expected = {
-        index: verdict for index, verdict in ((good, Verdict.open), (bad, Verdict.rejected)) if index is not None
-    }
-    if len(expected) == 2:
-        return search.between(min(expected), max(expected), expected)
-    for end in (good, bad):
-        if end is not None:
-            # A break lies after a good release and before a bad one, a fix on the other side.
-            ranges = [(end, newest), (0, end)] if end == good else [(0, end), (end, newest)]
-            return search.first_of([(low, high) for low, high in ranges if low < high], expected)
-    return search.between(0, newest, {})
+    if len(known) != 1:
+        return search.between(min(known, default=0), max(known, default=newest))
+    [end] = known
+    # A break lies before a bad release and after a good one, a fix on the other side.
+    sides = [(0, end), (end, newest)] if good is None else [(end, newest), (0, end)]
+    *before, last = [(low, high) for low, high in sides if low < high] or [(end, end)]
+    for low, high in before:
+        with contextlib.suppress(Alike):
+            return search.between(low, high)
+    return search.between(*last)
 
 
+@dataclass
 class _Search:
-    """The trials of one bisect, each made once."""
+    """The trials of one bisect, each made once; `known` is what the ends that were given are said to be."""
 
-    def __init__(self, releases: Sequence[Release], judging: Judging, say: Saying) -> None:
-        self._releases, self._judging, self._say = releases, judging, say
-        self._trials: dict[int, Trial] = {}
+    releases: Sequence[Release]
+    judging: Judging
+    say: Saying
+    known: Mapping[int, Verdict]
+    trials: dict[int, Trial] = field(default_factory=dict)
 
-    def ask(self, index: int, note: str) -> Trial:
-        if index not in self._trials:
-            self._trials[index] = trial = self._judging(self._releases[index])
-            self._say(self._releases[index], trial, note)
-            causes = [one.cause for one in self._trials.values()]
-            # What can be started in neither of two is not uvicorn's affair.
-            if causes.count(Cause.LATE) >= LATE or causes == [Cause.NO_APP] * 2:
-                raise NothingTestable(trial)
-        return self._trials[index]
+    def ask(self, at: int, note: str) -> Trial:
+        if at not in self.trials:
+            self.trials[at] = self.judging(self.releases[at])
+            self.say(self.releases[at], self.trials[at], note)
+            no_use(list(self.trials.values()))
+        return self.trials[at]
 
-    def first_of(self, ranges: Sequence[tuple[int, int]], expected: dict[int, Verdict]) -> Change:
-        if not ranges:
-            raise Mistake("there is no other release to compare it with")
-        try:
-            return self.between(ranges[0][0], ranges[0][1], expected)
-        except NoChange as error:
-            if not error.alike or not ranges[1:]:
-                raise
-        return self.first_of(ranges[1:], expected)
-
-    def between(self, low: int, high: int, expected: dict[int, Verdict]) -> Change:
+    def between(self, low: int, high: int) -> Change:
         ends = low, high
-        trials = [self.ask(index, "an end") for index in ends]
-        if all(trial.cause for trial in trials):
-            anchor = self._anchor(low, high)
-            low, high = self._inward(low, anchor), self._inward(high, anchor)
-        elif trials[0].cause:
-            low = self._inward(low, high)
-        elif trials[1].cause:
-            high = self._inward(high, low)
-        verdicts = [self.ask(index, "").verdict for index in (low, high)]
-        if len(expected) == 2 and verdicts == [expected[ends[1]], expected[ends[0]]]:
+        trials = [self.ask(end, "an end") for end in ends]
+        anchors = [end for end, trial in zip(ends, trials, strict=True) if not trial.cause] or [self._anchor(low, high)]
+        low, high = self._inward(low, anchors[0]), self._inward(high, anchors[-1])
+        names = [self.releases[end].version for end in (low, high)]
+        before, after = verdicts = [self.trials[end].verdict for end in (low, high)]
+        said = [self.known.get(end, verdict) for end, verdict in zip(ends, verdicts, strict=True)]
+        if verdicts != said and verdicts == said[::-1]:
             raise NoChange("GOOD is rejected and BAD is open: swap them")
-        for index, end, verdict in zip((low, high), ends, verdicts, strict=True):
-            wanted = expected.get(end, verdict)
+        for name, verdict, wanted in zip(names, verdicts, said, strict=True):
             if verdict is not wanted:
-                word = "GOOD" if wanted is Verdict.open else "BAD"
-                raise NoChange(f"{self._releases[index].version} is {verdict.name}: it is not {word}")
+                raise NoChange(f"{name} is {verdict.name}: it is not {'GOOD' if wanted is Verdict.open else 'BAD'}")
         if low == high:
-            alone = f"{self._releases[low].version} alone can be judged, and is {verdicts[0].name}"
-            raise NoChange(alone, self.ask(high, ""))
-        if verdicts[0] is verdicts[1]:
-            names = [self._releases[index].version for index in (low, high)]
-            raise NoChange(f"{names[0]} and {names[1]} are both {verdicts[0].name}", self.ask(high, ""))
-        answers = {verdicts[0]: Answer.GOOD, verdicts[1]: Answer.BAD}
+            raise Alike(f"{names[0]} alone can be judged, and is {before.name}")
+        if before is after:
+            raise Alike(f"{names[0]} and {names[1]} are both {before.name}")
+        answers = {before: Answer.GOOD, after: Answer.BAD}
 
-        def ask(index: int, left: int) -> Answer:
+        def ask(at: int, left: int) -> Answer:
             note = f"at most {left - 1} more" if left > 1 else "the last step"
-            return answers.get(self.ask(index, note).verdict, Answer.UNTESTABLE)
+            return answers.get(self.ask(at, note).verdict, Answer.UNTESTABLE)
 
         found = search(range(low, high + 1), ask)
-        untestable = tuple(self._releases[index] for index in found.untestable)
-        return Change(self._releases[found.last_good], self._releases[found.first_bad], verdicts[0], untestable)
+        untestable = tuple(self.releases[at] for at in found.untestable)
+        return Change(self.releases[found.last_good], self.releases[found.first_bad], before, untestable)
 
     def _anchor(self, low: int, high: int) -> int:
         """A release between two that can be judged, found by halving what lies between. Raises NothingTestable."""
@@ -197,7 +199,7 @@ class _Search:
                 if not self.ask(middle, "an end moves inward").cause:
                     return middle
                 gaps += [(middle, right), (left, middle)]
-        raise NothingTestable(self._trials[high])
+        raise NothingTestable(self.trials[high])
 
     def _inward(self, end: int, anchor: int) -> int:
         """The release nearest to an end that can be judged, as far as halving finds it."""
@@ -212,21 +214,20 @@ class _Search:
 
 def ranges(releases: Sequence[Release], trials: Sequence[Trial]) -> list[Range]:
     """Runs of neighbouring releases that agree."""
-    found = []
-    pairs = zip(releases, trials, strict=True)
-    for _, group in groupby(
-        pairs, key=lambda pair: (pair[1].verdict, pair[1].cause, pair[1].reason if pair[1].cause else "")
-    ):
-        members = list(group)
-        found.append(Range(members[0][0], members[-1][0], members[0][1], len(members)))
-    return found
+
+    def answer(pair: tuple[Release, Trial]) -> tuple[Verdict, Cause | None, str]:
+        trial = pair[1]
+        return trial.verdict, trial.cause, trial.reason if trial.cause else ""
+
+    groups = [list(group) for _, group in groupby(zip(releases, trials, strict=True), answer)]
+    return [Range(group[0][0], group[-1][0], group[0][1], len(group)) for group in groups]
 
 
 def changes(releases: Sequence[Release], trials: Sequence[Trial]) -> list[Change]:
     """Every change of the verdict; what cannot be judged lies between, unseen."""
-    judged = [(index, trial) for index, trial in enumerate(trials) if not trial.cause]
+    judged = [at for at, trial in enumerate(trials) if not trial.cause]
     return [
-        Change(releases[at], releases[to], before.verdict, tuple(releases[at + 1 : to]))
-        for (at, before), (to, after) in zip(judged, judged[1:], strict=False)
-        if before.verdict is not after.verdict
+        Change(releases[at], releases[to], trials[at].verdict, tuple(releases[at + 1 : to]))
+        for at, to in zip(judged, judged[1:], strict=False)
+        if trials[at].verdict is not trials[to].verdict
     ]

@@ -8,19 +8,14 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeAlias
-
-from tqdm import tqdm
 
 from harness.index import Release
-from harness.judge import Question
+from harness.judge import Judge, Question
 from harness.model import UPSTREAM, Trial, Verdict
 from harness.place import ROOT, write_whole
 from harness.releases import Change
-from harness.words import typed
+from harness.words import Words, for_verb, typed
 
-Words: TypeAlias = Mapping[str, str]
-Bar: TypeAlias = "tqdm[NoReturn]"
 CUT = 100  # characters of a reason in a line
 # What a Python says where something beside uvicorn is missing, or is another version than uvicorn wants.
 MISSING = re.compile(
@@ -33,18 +28,14 @@ def compare(change: Change) -> str:
     return f"{UPSTREAM}/compare/{change.last.version}...{change.first.version}"
 
 
-def onward(verb: str, words: Words, change: Change) -> str:
-    """The make command that asks the same between the two sides of a change."""
-    kept = {
-        name: value for name, value in words.items() if name not in ("FROM", "TO", "JSON", "PRE", "WITHDRAWN", "ATONCE")
-    }
-    good, bad = (change.last, change.first) if change.before is Verdict.open else (change.first, change.last)
-    return typed(verb, {**kept, "GOOD": good.version, "BAD": bad.version})
+def onward(words: Words, change: Change) -> str:
+    """The make command that asks the commits between the two sides of a change."""
+    return typed("bisect-commits", {**words, **change.ends})
 
 
 def by_hand(words: Words) -> str:
     """The command that does the same in a clone of one's own."""
-    kept = {name: value for name, value in words.items() if name not in ("GOOD", "BAD", "REPO", "JSON")}
+    kept = for_verb("try", words)
     for name in {"APP", "PATCH", "REQUIREMENTS"} & kept.keys():
         if Path(kept[name].partition(":")[0]).exists():  # seen from the clone, it would be another file or none
             kept[name] = str(Path(kept[name]).absolute())
@@ -52,25 +43,18 @@ def by_hand(words: Words) -> str:
     return "git bisect run " + shlex.join([sys.executable, str(ROOT / "harness"), "try", "SOURCE=.", *asked])
 
 
-def line(bar: Bar, release: Release, trial: Trial, note: str) -> None:
-    """Print the line of one release above the progress bar."""
+def columns(name: str, trial: Trial, note: str = "") -> str:
+    """The line of a release or of several: its verdict, and the reason of what is no verdict, or of a script."""
     reason = trial.reason[:CUT] if trial.cause or not trial.case else ""
-    parts = (f"{release.version:12} {release.released or 'no date':10}  {trial.verdict.name:12}", note, reason)
-    bar.write("  ".join(part for part in parts if part).rstrip())
-    sys.stdout.flush()
+    return "  ".join(filter(None, (name, f"{trial.verdict.name:12}", note, reason))).rstrip()
 
 
-def advise(words: Words, alike: Sequence[Trial], count: int, took: float, judged: int, asked: Question) -> None:
-    """Say what to do where both ends are alike: what the trials lack, and how to see every change."""
-    if not alike:
-        return
-    kept = {name: value for name, value in words.items() if name not in ("GOOD", "BAD", "JSON", "REPO")}
-    if not {"CASE", "APP", "RUN"} & kept.keys():
-        kept["CASE"] = asked.apps[0].case
-    for told in dict.fromkeys(filter(None, map(hint, alike))):
+def advise(words: Words, asked: Question, trials: Sequence[Trial], seconds: float) -> None:
+    """Say what to do where both ends are alike: what the trials lack, and in how many seconds every change is seen."""
+    for told in dict.fromkeys(filter(None, map(hint, trials))):
         print(told.removeprefix("; "))
-    seconds = max(1, round(took / max(1, judged) * count))
-    print(f"every change there was, in about {seconds} s: {typed('survey', kept)}")
+    subject = {} if {"APP", "RUN"} & words.keys() else {"CASE": asked.apps[0].case}
+    print(f"every change there was, in about {max(1, round(seconds))} s: {typed('survey', {**words, **subject})}")
 
 
 def hint(trial: Trial) -> str:
@@ -82,30 +66,35 @@ def hint(trial: Trial) -> str:
     if "HTTP 403" in trial.reason:
         return "; the app is dialed at URLPATH=, and for plain HTTP use RUN="
     found = MISSING.search(trial.reason)
-    name = next((one.split(".")[0] for one in found.groups() if one), "") if found else ""
-    if not name or name == "uvicorn":
+    name = next(filter(None, found.groups())).split(".")[0] if found else "uvicorn"
+    if name == "uvicorn":
         return ""
     if name in ("websockets", "wsproto"):
         return f"; it may need another {name}: set {name.upper()}, such as {name.upper()}=latest or a version"
     return f"; it lacks {name}: say WITH={name}, or set what brings it"
 
 
+def told_place(judge: Judge, of: str = "") -> None:
+    """Name the folder with what a script printed, where there is one."""
+    if judge.question.line and judge.printed.is_dir():
+        print(f"what it printed{of}: {judge.printed.relative_to(ROOT)}/")
+
+
 def keep(
-    words: Words, verb: str, asked: Question, found: Mapping[str, object], trials: Sequence[tuple[str, Trial]]
+    words: Words,
+    verb: str,
+    asked: Question,
+    found: Mapping[str, object],
+    trials: Sequence[tuple[str, Trial]],
 ) -> None:
     """Write the result for machines, where that was asked for."""
-    if "JSON" not in words:
-        return
-    skip = ("lines", "traceback")
-    told = [{"of": of, **{k: v for k, v in one.to_json().items() if k not in skip}} for of, one in trials]
-    beside = asked.base.named() if any(one.cause is None for _, one in trials) else ""
-    result = {"verb": verb, "asked": asked.name, "beside": beside, **found, "trials": told}
-    write_whole(Path(words["JSON"]).absolute(), json.dumps(result, indent=1) + "\n")
+    if "JSON" in words:
+        skip = ("lines", "traceback")
+        told = [{"of": of, **{k: v for k, v in one.to_json().items() if k not in skip}} for of, one in trials]
+        beside = asked.base.named() if any(one.cause is None for _, one in trials) else ""
+        result = {"verb": verb, "asked": asked.name, "beside": beside, **found, "trials": told}
+        write_whole(Path(words["JSON"]).absolute(), json.dumps(result, indent=1) + "\n")
 
 
 def of(release: Release) -> dict[str, str]:
     return {"uvicorn": release.version, "released": release.released}
-
-
-def shown(folder: Path) -> str:
-    return str(folder.relative_to(ROOT))

@@ -1,43 +1,159 @@
-"""try and survey: what they print, and with which status they end."""
+"""try, bisect, bisect-commits and survey: what they print, and with which status they end."""
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
 
-from harness import releases, survey
-from harness.asking import question, yes
-from harness.index import Index
-from harness.judge import Judge
-from harness.model import plain
-from harness.releases import NothingTestable
-from harness.showing import CUT, Words, compare, hint, keep, onward, shown
-from harness.words import Mistake
+from tqdm import tqdm
+
+from harness import commits, releases, survey
+from harness.asking import question
+from harness.index import Index, Release
+from harness.judge import Judge, Question
+from harness.model import UPSTREAM, Trial, plain
+from harness.releases import Alike, Change, NoChange, NothingTestable
+from harness.showing import advise, by_hand, columns, compare, keep, of, onward, told_place
+from harness.words import Mistake, Words
+
+
+def usable(words: Words, asked: Question, index: Index) -> list[Release]:
+    """The releases that the words speak of."""
+    named = [words[name] for name in ("UVICORN", "GOOD", "BAD", "FROM", "TO") if name in words]
+    python, pre, withdrawn = asked.base.interpreter.version, words.get("PRE") == "yes", words.get("WITHDRAWN") == "yes"
+    return releases.usable(index.releases("uvicorn"), python, pre, withdrawn, named)
 
 
 def try_one(words: Words) -> int:
     """Judge one uvicorn and print what `make broken` prints. Returns the verdict's exit status."""
-    if "SOURCE" in words and "UVICORN" in words:
-        raise Mistake("SOURCE and UVICORN each name what is judged: give one")
     index = Index.configured()
     asked = question(words, index)
     with Judge(asked, index) as judging:
         if "SOURCE" in words:
-            found, name = judging.folder(Path(words["SOURCE"]).resolve(), observed=True)[0], words["SOURCE"]
+            name = words["SOURCE"]
+            [found] = judging.folder(Path(name).resolve(), observed=True)
         else:
-            among = releases.usable(
-                index.releases("uvicorn"), asked.base.interpreter.version, False, False, [words.get("UVICORN", "")]
-            )
+            among = usable(words, asked, index)
             release = among[releases.place("UVICORN", words.get("UVICORN", "latest"), among)]
-            found, name = judging.release(release, observed=True)[0], release.version
-        beside = asked.base.named() if found.cause is None else ""
-    print(f"uvicorn {found.uvicorn or plain(name)}, {asked.name}", *([beside] if beside else []), sep=", ")
+            name = release.version
+            [found] = judging.release(release, observed=True)
+        beside = "" if found.cause else asked.base.named()
+    print(*filter(None, (f"uvicorn {found.uvicorn or plain(name)}", asked.name, beside)), sep=", ")
     for text in filter(None, (*found.lines, found.traceback)):
         print(text)
-    if asked.line and judging.printed.is_dir():
-        print(f"what it printed: {shown(judging.printed)}/")
+    told_place(judging)
     keep(words, "try", asked, {}, [(name, found)])
-    print(found.last_line, flush=True)
+    print(found.last_line)
     return int(found.verdict.value)
+
+
+def bisect_releases(words: Words) -> int:
+    """Find the release that changed the verdict. Returns 0, or 1 where nothing changed."""
+    index = Index.configured()
+    change = changed_release(words, question(words, index), index)
+    if not change:
+        return 1
+    last, first = change.names
+    among = [one.version for one in change.untestable]
+    print(f"\n{last}: {change.last.dated}")
+    if among:
+        print(f"cannot be judged: {', '.join(among)}")
+    print(f"{first}: {change.first.dated}" + (" or one of these" if among else ""))
+    print(f"what changed: {compare(change)}")
+    print(f"release notes: {UPSTREAM}/releases/tag/{change.first.version}")
+    known = index.releases("uvicorn")
+    between = known[known.index(change.last) + 1 : known.index(change.first)]
+    left = [one.version for one in between if one not in change.untestable]
+    if left:
+        print(f"left out between the two: {', '.join(left)} (WITHDRAWN=yes and PRE=yes search them too)")
+    print(f"go on to commits: {onward(words, change)}")
+    return 0
+
+
+def changed_release(words: Words, asked: Question, index: Index) -> Change | None:
+    """The change that a bisect of the releases finds; each step is printed, and where nothing changed, that."""
+    among = usable(words, asked, index)
+    places = {word: releases.place(word, words[word], among) for word in ("GOOD", "BAD") if word in words}
+    trials: list[tuple[str, Trial]] = []
+    begun = time.monotonic()
+    found: Change | NoChange | NothingTestable
+    with Judge(asked, index) as judging, tqdm(disable=None, leave=False, unit="step") as bar:
+
+        def say(release: Release, trial: Trial, note: str) -> None:
+            trials.append((release.version, trial))
+            bar.write(columns(f"{release.version:12} {release.released or 'no date':10}", trial, note))
+            sys.stdout.flush()
+
+        print(f"{asked.name}, {asked.base.named()}")
+        start = 0 if len(places) == 2 else min([judging.oldest(among), *places.values()])
+        good, bad = (places[word] - start if word in places else None for word in ("GOOD", "BAD"))
+        among = among[start:]
+        if len(places) < 2:
+            print(f"{len(among)} releases from {among[0].version} to {among[-1].version}", flush=True)
+        try:
+            found = releases.bisect(among, good, bad, lambda one: judging.release(one)[0], say)
+        except (NoChange, NothingTestable) as error:
+            found = error
+    sides = {"last": of(found.last), "first": of(found.first)} if isinstance(found, Change) else {}
+    keep(words, "bisect", asked, sides, trials)
+    if isinstance(found, Alike):
+        print(f"\n{found}: no change was found between them.")
+        advise(words, asked, [one for _, one in trials], (time.monotonic() - begun) / len(trials) * len(among))
+    elif isinstance(found, NoChange):
+        print(f"\n{found}.")
+    told_place(judging, " for each")
+    if isinstance(found, NothingTestable):
+        print()
+        raise found
+    return found if isinstance(found, Change) else None
+
+
+def bisect_commits(words: Words) -> int:
+    """Find the commit that changed the verdict. Returns 0, 1 where an end is not as claimed, 125 undecided."""
+    index = Index.configured()
+    asked = question(words, index)
+    ends = {name: words[name] for name in ("GOOD", "BAD") if name in words}
+    if len(ends) < 2:
+        change = changed_release(words, asked, index)
+        if not change:
+            return 1
+        ends = change.ends
+        print(f"\n{change.names[0]}: {change.last.dated}, {change.names[1]}: {change.first.dated}; now its commits")
+    for name, text in ends.items():
+        if releases.DAY.fullmatch(text):
+            among = usable({}, asked, index)
+            ends[name] = among[releases.place(name, text, among)].version
+    trials: list[tuple[str, Trial]] = []
+    with Judge(asked, index) as judging, commits.clone(words.get("REPO", UPSTREAM)) as checkout:
+        good, bad = (commits.commit(checkout, name, ends[name]) for name in ("GOOD", "BAD"))
+
+        def judge_one(sha: str) -> Trial:
+            trials.append((sha, judging.folder(checkout, name=sha)[0]))
+            return trials[-1][1]
+
+        print(by_hand(words), flush=True)
+        try:
+            found, breaks, log = commits.search(checkout, good, bad, judge_one, lambda text: print(text, flush=True))
+        except NoChange as error:
+            print(f"\n{error}")
+            return 1
+        finally:
+            print()
+            told_place(judging, " for each")
+        print(f"{log}\n")
+        first = "first bad commit" if breaks else "first fixed commit"
+        if len(found) > 1:
+            print(f"{first}: one of these, the others cannot be judged")
+        for one in found:
+            about = f"{one.author}, {one.date}, {one.link or 'no pull request named'}"
+            print(f"{first}: {one.sha}\n  {one.subject}\n  {about}")
+            undone = commits.reverted(checkout, one.sha, bad if breaks else good)
+            if undone:
+                print(f"  reverted later by {undone.sha}\n  {undone.subject}, {undone.date}")
+    named = [{"commit": one.sha, "subject": one.subject, "link": one.link} for one in found]
+    keep(words, "bisect-commits", asked, {"first": named}, trials)
+    return 0 if len(found) == 1 else 125
 
 
 def survey_releases(words: Words) -> int:
@@ -48,32 +164,24 @@ def survey_releases(words: Words) -> int:
     if not subject and idle:
         raise Mistake(f"{', '.join(sorted(idle))}: say of what, with CASE, APP or RUN")
     asked = (question(words, index),) if subject else survey.everything(index, words.get("INTERPRETER", ""))
-    named = [words[name] for name in ("FROM", "TO") if name in words]
-    among = releases.usable(
-        index.releases("uvicorn"), asked[0].base.interpreter.version, yes(words, "PRE"), yes(words, "WITHDRAWN"), named
-    )
+    among = usable(words, asked[0], index)
     high = releases.place("TO", words.get("TO", "latest"), among)
     with Judge(asked[0], index) as judging:
         low = releases.place("FROM", words["FROM"], among) if "FROM" in words else judging.oldest(among[: high + 1])
     if low > high:
         raise Mistake(f"FROM={words['FROM']} is later than TO={words.get('TO', 'latest')}")
     among = among[low : high + 1]
-    for each in asked:
-        print(f"{each.name}, {each.base.named()}", flush=True)
-    try:
-        found = survey.measure(asked, index, among)
-    except NothingTestable as error:
-        print(f"verdict: inconclusive - {error}{hint(error.trial)}")
-        return 125
-    for (ws, case), trials in survey.rows(found).items():
-        print("" if subject else f"\n{ws}, {case}")
-        for one in releases.ranges(among, trials):
-            reason = one.trial.reason[:CUT] if one.trial.cause or not ws else ""
-            print("  ".join(filter(None, (f"{one.releases:18}", f"{one.trial.verdict.name:12}", reason))).rstrip())
+    for one in asked:
+        print(f"{one.name}, {one.base.named()}", flush=True)
+    found = survey.measure(asked, index, among)
+    for trials in zip(*found, strict=True):
+        print("" if subject else f"\n{trials[0].implementation}, {trials[0].case}")
+        for alike in releases.ranges(among, trials):
+            print(columns(f"{alike.releases:18}", alike.trial))
         for change in releases.changes(among, trials):
             print(f"{change.names[1]}: {change.first.dated}, {compare(change)}")
             if subject:
-                print(f"  its commit: {onward('bisect-commits', words, change)}")
+                print(f"  its commit: {onward(words, change)}")
     told = [(release.version, trial) for release, trials in zip(among, found, strict=True) for trial in trials]
     keep(words, "survey", asked[0], {}, told)
     return 0 if any(not trial.cause for _, trial in told) else 125

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from harness.model import plain
+
+Words = Mapping[str, str]  # the values that were typed, by name
+T = TypeVar("T")
 
 
 class Mistake(ValueError):
     """What is wrong with what was typed, in one line that says what to type instead."""
 
 
-@dataclass(frozen=True)
-class Word:
+class Word(NamedTuple):
     """A word: what it means, and what it is worth where it is not given."""
 
     meaning: str
     default: str = ""
 
 
-@dataclass(frozen=True)
-class Verb:
+class Verb(NamedTuple):
     """A verb: what it does, and the words that it knows."""
 
     meaning: str
@@ -62,6 +64,15 @@ WORDS = {
     "AT": Word("bisect: begin with the bisect that you judge", "the five steps before it"),
     "HELP": Word("yes: the words that the verb knows"),
 }
+TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2: what a header's name and a subprotocol may be
+# What a value looks like, and what is said of one that does not.
+FORMS = {
+    "PRE": (r"yes|no", ": it is yes or no"),
+    "WITHDRAWN": (r"yes|no", ": it is yes or no"),
+    "NONE": (r"rejected|inconclusive", ": it is rejected or inconclusive"),
+    "OFFER": (rf"\s*{TOKEN}(\s*,\s*{TOKEN})*\s*", " names no subprotocols, such as ocpp2.0.1,ocpp1.6"),
+    "URLPATH": (r"/[!\"$-~]*", " is no path of a URL, such as /ws/1?token=x"),
+}
 BESIDE = ("WITH", "REQUIREMENTS", "WEBSOCKETS", "WSPROTO", "INTERPRETER")
 SERVED = ("CASE", "APP", "WS", "OFFER", "HEADER", "URLPATH", "NONE", *BESIDE)
 ASKED = (*SERVED, "RUN", "PATCH", "RUNS", "LIMIT", "JSON")
@@ -89,14 +100,25 @@ def parse(arguments: Sequence[str], verbs: Mapping[str, Verb] = VERBS) -> tuple[
             raise Mistake(f"make {verb} does not know {plain(name)}{near(name, known)}; it knows {', '.join(known)}")
         if "\0" in value or (not value and name != "HEADER"):
             raise Mistake(f"{name}= is empty: {WORDS[name].meaning}")
+        form, otherwise = FORMS.get(name, (r"(?s).*", ""))
+        if not re.fullmatch(form, value):
+            raise Mistake(f"{name}={plain(value)}{otherwise}")
         given[name] = value
     return verb, given
 
 
-def near(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
+def near(word: str, known: Iterable[str]) -> str:
     """The known word that was meant, if there is one, as the end of a sentence."""
-    found = difflib.get_close_matches(word.upper(), [one.upper() for one in known], 1)
-    return next((f" ({one}?)" for one in known if [one.upper()] == found), "")
+    names = {one.upper(): one for one in known}
+    return "".join(f" ({names[one]}?)" for one in difflib.get_close_matches(word.upper(), names, 1))
+
+
+def meant(name: str, read: Callable[[str], T], text: str) -> T:
+    """What the value of a word is read as. Raises Mistake with the words of the ValueError where it cannot be read."""
+    try:
+        return read(text)
+    except ValueError as error:
+        raise Mistake(f"{name}: {error}") from None
 
 
 def table(verbs: Mapping[str, Verb] = VERBS) -> str:
@@ -112,11 +134,16 @@ def explained(verb: str, verbs: Mapping[str, Verb] = VERBS) -> str:
     """What a verb does and the words that it knows, a line each, for a terminal."""
     lines = [f"make {verb}: {verbs[verb].meaning}"]
     for name in verbs[verb].words:
-        word = WORDS[name]
-        lines.append(f"  {name + '=':14}{word.meaning}" + (f" ({word.default})" if word.default else ""))
+        meaning, default = WORDS[name]
+        lines.append(f"  {name + '=':14}{meaning}" + (f" ({default})" if default else ""))
     return "\n".join(lines)
 
 
-def typed(verb: str, words: Mapping[str, str]) -> str:
-    """The make command of a verb and words, as it is typed."""
-    return " ".join(["make", verb, *(f"{name}={shlex.quote(value)}" for name, value in words.items())])
+def for_verb(verb: str, words: Words) -> dict[str, str]:
+    """Those of the words that ask another verb the same; the file of JSON= is for one run."""
+    return {name: value for name, value in words.items() if name in VERBS[verb].words and name != "JSON"}
+
+
+def typed(verb: str, words: Words) -> str:
+    """The make command that asks another verb the same, as it is typed."""
+    return " ".join(["make", verb, *(f"{name}={shlex.quote(value)}" for name, value in for_verb(verb, words).items())])
