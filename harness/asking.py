@@ -15,14 +15,13 @@ from harness.index import Index, checked
 from harness.judge import LIMIT, Question
 from harness.model import IMPLEMENTATIONS, App, plain
 from harness.place import ROOT
-from harness.words import TOKEN, Mistake, Words, meant, near
+from harness.words import Mistake, Words, meant, near
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-DAY = 86_400  # seconds
 SCRIPT_LIMIT = 60.0  # seconds
 REPORTED = "server-headers"
 
@@ -37,7 +36,6 @@ def cases() -> dict[str, Path]:
 def question(words: Words, index: Index) -> Question:
     """What the words ask for. Raises Mistake for what cannot be meant, Unavailable for what is not there."""
     _no_contradiction(words)
-    own = _is_own(words)
     ws = words.get("WS", "auto" if "APP" in words else "websockets")
     if ws not in IMPLEMENTATIONS:
         raise Mistake(f"WS={plain(ws)} is no implementation{near(ws, IMPLEMENTATIONS)}: {', '.join(IMPLEMENTATIONS)}")
@@ -52,10 +50,10 @@ def question(words: Words, index: Index) -> Question:
         name=f"{apps[0].case}, WS={ws}" if apps else f"RUN={plain(line)}",
         apps=apps,
         line=line,
-        limit=_number(words, "LIMIT", LIMIT if apps else SCRIPT_LIMIT, DAY),
+        limit=float(words.get("LIMIT", LIMIT if apps else SCRIPT_LIMIT)),
         patch=_file("PATCH", words["PATCH"]).absolute() if "PATCH" in words else None,
-        runs=int(_number(words, "RUNS", 1, 1000)),
-        at_once=int(_number(words, "ATONCE", 1 if own else os.cpu_count() or 1, 1000)),
+        runs=int(words.get("RUNS", 1)),
+        at_once=int(words.get("ATONCE", 1 if _is_own(words) else os.cpu_count() or 1)),
     )
 
 
@@ -96,25 +94,17 @@ def app(words: Words, ws: str) -> App:
         module = str(_file("APP", module).resolve())
     elif not re.fullmatch(r"[\w.]+", module):
         raise Mistake(f"APP={plain(name)} is no app, such as path/to/file.py:app or package.module:app")
+    pairs = [line.partition(":") for line in words.get("HEADER", "").splitlines() if line]
     return App(
         name=f"{module}:{attribute}",
         folder=str(Path.cwd()),
         ws=ws,
         case=f"APP={plain(words['APP'])}" if "APP" in words else case,
-        headers=_headers(words["HEADER"]) if "HEADER" in words else None,
+        headers=[[name, value.strip()] for name, _, value in pairs] if "HEADER" in words else None,
         offer=[part.strip() for part in words["OFFER"].split(",")] if "OFFER" in words else None,
         none=words.get("NONE"),
         path=words.get("URLPATH", "/"),
     )
-
-
-def _headers(text: str) -> list[list[str]]:
-    """The headers in lines of `Name: value`; none of them for an empty text. Raises Mistake."""
-    lines = [line for line in text.splitlines() if line]
-    for line in lines:
-        if not re.fullmatch(rf"{TOKEN}:[ -~]*", line):
-            raise Mistake(f"HEADER={plain(line)} is no header, such as Sec-WebSocket-Protocol: ocpp1.6")
-    return [[name, value.strip()] for name, _, value in (line.partition(":") for line in lines)]
 
 
 def _needed(line: str) -> list[str]:
@@ -134,18 +124,6 @@ def _file(name: str, path: str) -> Path:
     if not Path(path).is_file():
         raise Mistake(f"{name}: there is no file {plain(path)}")
     return Path(path)
-
-
-def _number(words: Words, name: str, default: float, most: float) -> float:
-    """A number above zero, and a whole one but for seconds. Raises Mistake."""
-    text = words.get(name, str(default))
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0 < value <= most or (name != "LIMIT" and value != int(value)):
-        raise Mistake(f"{name}={plain(text)}: it is a number above zero, up to {most:g}")
-    return value
 
 
 def _is_own(words: Words) -> bool:

@@ -17,6 +17,7 @@ from harness.search import Answer, search
 from harness.words import Mistake, meant
 
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
+GOOD, BAD = Verdict.open, Verdict.rejected
 LATE = 3  # how often one may not end in time before it is no use to go on
 Judging = Callable[[Release], Trial]
 Saying = Callable[[Release, Trial, str], None]
@@ -49,13 +50,13 @@ class Change:
 
     @property
     def names(self) -> tuple[str, str]:
-        return ("last good", "first bad") if self.before is Verdict.open else ("last bad", "first fixed")
+        return ("last good", "first bad") if self.before is GOOD else ("last bad", "first fixed")
 
     @property
     def ends(self) -> dict[str, str]:
         """What GOOD= and BAD= are for it."""
         sides = [self.last.version, self.first.version]
-        good, bad = sides if self.before is Verdict.open else reversed(sides)
+        good, bad = sides if self.before is GOOD else reversed(sides)
         return {"GOOD": good, "BAD": bad}
 
 
@@ -92,8 +93,8 @@ def usable(
     return found
 
 
-def place(word: str, text: str, releases: Sequence[Release]) -> int:
-    """Where a release stands that is named by its version, a date (the newest up to that day) or `latest`.
+def named(word: str, text: str, releases: Sequence[Release]) -> Release:
+    """The release that is named by its version, a date (the newest up to that day) or `latest`.
 
     Raises Mistake where it is not there.
     """
@@ -109,37 +110,39 @@ def place(word: str, text: str, releases: Sequence[Release]) -> int:
         version = meant(word, checked, text)
         fitting = [one for one in releases if Version(one.version) == version]
     if not fitting:
-        ends = f"{releases[0].version} to {releases[-1].version}" if releases else "no release"
-        raise Mistake(f"{word}={text} is no release that can be used here: there are {ends}")
-    return releases.index(fitting[-1])
+        there = f"{releases[0].version} to {releases[-1].version}"
+        raise Mistake(f"{word}={text} is no release that can be used here: there are {there}")
+    return fitting[-1]
 
 
-def no_use(trials: Sequence[Trial]) -> None:
-    """Raises NothingTestable where it is no use to go on: again and again one does not end in time, or the first two
-    could not be started, which is not uvicorn's affair."""
+def give_up(trials: Sequence[Trial]) -> None:
+    """Raises NothingTestable where it is no use to go on: several do not end in time, or neither of the first two can
+    be started, which is not uvicorn's affair."""
     causes = [one.cause for one in trials]
     if causes.count(Cause.LATE) >= LATE or causes == [Cause.NO_APP] * 2:
         raise NothingTestable(trials[-1])
 
 
-def bisect(releases: Sequence[Release], good: int | None, bad: int | None, judging: Judging, say: Saying) -> Change:
+def bisect(
+    releases: Sequence[Release], good: Release | None, bad: Release | None, judging: Judging, say: Saying
+) -> Change:
     """Judge both ends, then search between them; `say` gets every release judged, its trial and a note.
 
-    `good` and `bad` are the places of the ends that are known, in whichever order. An end that is not known is the
-    oldest or the newest release; one that cannot be judged moves inward. Raises NoChange and NothingTestable.
+    `good` and `bad` are the ends that are known, in whichever order. An end that is not known is the oldest or the
+    newest release; one that cannot be judged moves inward. Raises Mistake, NoChange and NothingTestable.
     """
-    known = {end: verdict for end, verdict in ((good, Verdict.open), (bad, Verdict.rejected)) if end is not None}
-    if good == bad and known:
-        raise Mistake(f"GOOD and BAD are the same release, {releases[min(known)].version}")
-    search = _Search(releases, judging, say, known)
+    if good and good == bad:
+        raise Mistake(f"GOOD and BAD are the same release, {good.version}")
+    said = {releases.index(end): verdict for end, verdict in ((good, GOOD), (bad, BAD)) if end}
+    search = _Search(releases, judging, say, said)
     newest = len(releases) - 1
-    if len(known) != 1:
-        return search.between(min(known, default=0), max(known, default=newest))
-    [end] = known
-    # A break lies before a bad release and after a good one, a fix on the other side.
-    sides = [(0, end), (end, newest)] if good is None else [(end, newest), (0, end)]
-    *before, last = [(low, high) for low, high in sides if low < high] or [(end, end)]
-    for low, high in before:
+    if len(said) != 1:
+        return search.between(min(said, default=0), max(said, default=newest))
+    [end] = said
+    # A break lies after a good release and before a bad one, a fix on the other side.
+    sides = [(end, newest), (0, end)] if good else [(0, end), (end, newest)]
+    *first, last = [(low, high) for low, high in sides if low < high] or [(end, end)]
+    for low, high in first:
         with contextlib.suppress(Alike):
             return search.between(low, high)
     return search.between(*last)
@@ -147,19 +150,19 @@ def bisect(releases: Sequence[Release], good: int | None, bad: int | None, judgi
 
 @dataclass
 class _Search:
-    """The trials of one bisect, each made once; `known` is what the ends that were given are said to be."""
+    """The trials of one bisect, each made once; `said` is what the ends that were given are said to be."""
 
     releases: Sequence[Release]
     judging: Judging
     say: Saying
-    known: Mapping[int, Verdict]
+    said: Mapping[int, Verdict]
     trials: dict[int, Trial] = field(default_factory=dict)
 
     def ask(self, at: int, note: str) -> Trial:
         if at not in self.trials:
             self.trials[at] = self.judging(self.releases[at])
             self.say(self.releases[at], self.trials[at], note)
-            no_use(list(self.trials.values()))
+            give_up(list(self.trials.values()))
         return self.trials[at]
 
     def between(self, low: int, high: int) -> Change:
@@ -167,14 +170,15 @@ class _Search:
         trials = [self.ask(end, "an end") for end in ends]
         anchors = [end for end, trial in zip(ends, trials, strict=True) if not trial.cause] or [self._anchor(low, high)]
         low, high = self._inward(low, anchors[0]), self._inward(high, anchors[-1])
-        names = [self.releases[end].version for end in (low, high)]
-        before, after = verdicts = [self.trials[end].verdict for end in (low, high)]
-        said = [self.known.get(end, verdict) for end, verdict in zip(ends, verdicts, strict=True)]
-        if verdicts != said and verdicts == said[::-1]:
-            raise NoChange("GOOD is rejected and BAD is open: swap them")
-        for name, verdict, wanted in zip(names, verdicts, said, strict=True):
-            if verdict is not wanted:
-                raise NoChange(f"{name} is {verdict.name}: it is not {'GOOD' if wanted is Verdict.open else 'BAD'}")
+        names = [self.releases[at].version for at in (low, high)]
+        before, after = verdicts = [self.trials[at].verdict for at in (low, high)]
+        wrong = [
+            f"{name} is {verdict.name}: it is not {'GOOD' if self.said[end] is GOOD else 'BAD'}"
+            for name, verdict, end in zip(names, verdicts, ends, strict=True)
+            if self.said.get(end, verdict) is not verdict
+        ]
+        if wrong:
+            raise NoChange(wrong[0] if len(wrong) == 1 else "GOOD is rejected and BAD is open: swap them")
         if low == high:
             raise Alike(f"{names[0]} alone can be judged, and is {before.name}")
         if before is after:
@@ -203,13 +207,12 @@ class _Search:
 
     def _inward(self, end: int, anchor: int) -> int:
         """The release nearest to an end that can be judged, as far as halving finds it."""
-        while abs(anchor - end) > 1:
-            middle = (end + anchor) // 2
-            if self.ask(middle, "an end moves inward").cause:
-                end = middle
-            else:
-                anchor = middle
-        return anchor
+
+        def ask(at: int, _: int) -> Answer:
+            return Answer.GOOD if self.ask(at, "an end moves inward").cause else Answer.BAD
+
+        towards = 1 if end < anchor else -1
+        return end if end == anchor else search(range(end, anchor + towards, towards), ask).first_bad
 
 
 def ranges(releases: Sequence[Release], trials: Sequence[Trial]) -> list[Range]:

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.index import Release
 from harness.judge import Judge, Question
 from harness.model import UPSTREAM, Trial, Verdict
 from harness.place import ROOT, write_whole
 from harness.releases import Change
-from harness.words import Words, for_verb, typed
+from harness.words import Words, for_verb
 
+Trials = Sequence[tuple[str, Trial]]  # each with the name of what was judged
 CUT = 100  # characters of a reason in a line
 # What a Python says where something beside uvicorn is missing, or is another version than uvicorn wants.
 MISSING = re.compile(
@@ -26,11 +26,6 @@ MISSING = re.compile(
 
 def compare(change: Change) -> str:
     return f"{UPSTREAM}/compare/{change.last.version}...{change.first.version}"
-
-
-def onward(words: Words, change: Change) -> str:
-    """The make command that asks the commits between the two sides of a change."""
-    return typed("bisect-commits", {**words, **change.ends})
 
 
 def by_hand(words: Words) -> str:
@@ -47,14 +42,6 @@ def columns(name: str, trial: Trial, note: str = "") -> str:
     """The line of a release or of several: its verdict, and the reason of what is no verdict, or of a script."""
     reason = trial.reason[:CUT] if trial.cause or not trial.case else ""
     return "  ".join(filter(None, (name, f"{trial.verdict.name:12}", note, reason))).rstrip()
-
-
-def advise(words: Words, asked: Question, trials: Sequence[Trial], seconds: float) -> None:
-    """Say what to do where both ends are alike: what the trials lack, and in how many seconds every change is seen."""
-    for told in dict.fromkeys(filter(None, map(hint, trials))):
-        print(told.removeprefix("; "))
-    subject = {} if {"APP", "RUN"} & words.keys() else {"CASE": asked.apps[0].case}
-    print(f"every change there was, in about {max(1, round(seconds))} s: {typed('survey', {**words, **subject})}")
 
 
 def hint(trial: Trial) -> str:
@@ -80,13 +67,7 @@ def told_place(judge: Judge, of: str = "") -> None:
         print(f"what it printed{of}: {judge.printed.relative_to(ROOT)}/")
 
 
-def keep(
-    words: Words,
-    verb: str,
-    asked: Question,
-    found: Mapping[str, object],
-    trials: Sequence[tuple[str, Trial]],
-) -> None:
+def keep(words: Words, verb: str, asked: Question, found: Mapping[str, object], trials: Trials) -> None:
     """Write the result for machines, where that was asked for."""
     if "JSON" in words:
         skip = ("lines", "traceback")
@@ -94,7 +75,3 @@ def keep(
         beside = asked.base.named() if any(one.cause is None for _, one in trials) else ""
         result = {"verb": verb, "asked": asked.name, "beside": beside, **found, "trials": told}
         write_whole(Path(words["JSON"]).absolute(), json.dumps(result, indent=1) + "\n")
-
-
-def of(release: Release) -> dict[str, str]:
-    return {"uvicorn": release.version, "released": release.released}

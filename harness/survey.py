@@ -11,7 +11,7 @@ from harness.asking import app, beside, cases
 from harness.index import Index, Release
 from harness.judge import Judge, Question, each
 from harness.model import Cause, Trial
-from harness.releases import no_use
+from harness.releases import give_up
 
 # With which websockets each implementation is surveyed: that of requirements-broken.txt, or the newest, which
 # `auto` finds where people install today and without which websockets-sansio does not run.
@@ -46,7 +46,7 @@ def measure(questions: Sequence[Question], index: Index, releases: Sequence[Rele
                 for place, trials in enumerate(each(judging.release, releases, question.at_once)):
                     found[place] += trials
                     worst.append(next((one for one in trials if one.cause is Cause.LATE), trials[0]))
-                    no_use(worst)
+                    give_up(worst)
                     bar.set_postfix_str(releases[place].version)
                     bar.update(1)
     return found

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
-
-from tqdm import tqdm
 
 from harness import commits, releases, survey
 from harness.asking import question
@@ -14,8 +11,8 @@ from harness.index import Index, Release
 from harness.judge import Judge, Question
 from harness.model import UPSTREAM, Trial, plain
 from harness.releases import Alike, Change, NoChange, NothingTestable
-from harness.showing import advise, by_hand, columns, compare, keep, of, onward, told_place
-from harness.words import Mistake, Words
+from harness.showing import by_hand, columns, compare, hint, keep, told_place
+from harness.words import Mistake, Words, typed
 
 
 def usable(words: Words, asked: Question, index: Index) -> list[Release]:
@@ -34,8 +31,7 @@ def try_one(words: Words) -> int:
             name = words["SOURCE"]
             [found] = judging.folder(Path(name).resolve(), observed=True)
         else:
-            among = usable(words, asked, index)
-            release = among[releases.place("UVICORN", words.get("UVICORN", "latest"), among)]
+            release = releases.named("UVICORN", words.get("UVICORN", "latest"), usable(words, asked, index))
             name = release.version
             [found] = judging.release(release, observed=True)
         beside = "" if found.cause else asked.base.named()
@@ -67,44 +63,45 @@ def bisect_releases(words: Words) -> int:
     left = [one.version for one in between if one not in change.untestable]
     if left:
         print(f"left out between the two: {', '.join(left)} (WITHDRAWN=yes and PRE=yes search them too)")
-    print(f"go on to commits: {onward(words, change)}")
+    print(f"go on to commits: {typed('bisect-commits', {**words, **change.ends})}")
     return 0
 
 
 def changed_release(words: Words, asked: Question, index: Index) -> Change | None:
     """The change that a bisect of the releases finds; each step is printed, and where nothing changed, that."""
     among = usable(words, asked, index)
-    places = {word: releases.place(word, words[word], among) for word in ("GOOD", "BAD") if word in words}
+    ends = {word: releases.named(word, words[word], among) for word in ("GOOD", "BAD") if word in words}
     trials: list[tuple[str, Trial]] = []
     begun = time.monotonic()
     found: Change | NoChange | NothingTestable
-    with Judge(asked, index) as judging, tqdm(disable=None, leave=False, unit="step") as bar:
 
-        def say(release: Release, trial: Trial, note: str) -> None:
-            trials.append((release.version, trial))
-            bar.write(columns(f"{release.version:12} {release.released or 'no date':10}", trial, note))
-            sys.stdout.flush()
+    def say(release: Release, trial: Trial, note: str) -> None:
+        trials.append((release.version, trial))
+        print(columns(f"{release.version:12} {release.released or 'no date':10}", trial, note), flush=True)
 
-        print(f"{asked.name}, {asked.base.named()}")
-        start = 0 if len(places) == 2 else min([judging.oldest(among), *places.values()])
-        good, bad = (places[word] - start if word in places else None for word in ("GOOD", "BAD"))
-        among = among[start:]
-        if len(places) < 2:
+    with Judge(asked, index) as judging:
+        print(f"{asked.name}, {asked.base.named()}", flush=True)
+        if len(ends) < 2:
+            among = among[min([judging.oldest(among), *map(among.index, ends.values())]) :]
             print(f"{len(among)} releases from {among[0].version} to {among[-1].version}", flush=True)
         try:
-            found = releases.bisect(among, good, bad, lambda one: judging.release(one)[0], say)
+            found = releases.bisect(among, ends.get("GOOD"), ends.get("BAD"), lambda one: judging.release(one)[0], say)
         except (NoChange, NothingTestable) as error:
             found = error
-    sides = {"last": of(found.last), "first": of(found.first)} if isinstance(found, Change) else {}
-    keep(words, "bisect", asked, sides, trials)
+    sides = (("last", found.last), ("first", found.first)) if isinstance(found, Change) else ()
+    told = {name: {"uvicorn": one.version, "released": one.released} for name, one in sides}
+    keep(words, "bisect", asked, told, trials)
     if isinstance(found, Alike):
         print(f"\n{found}: no change was found between them.")
-        advise(words, asked, [one for _, one in trials], (time.monotonic() - begun) / len(trials) * len(among))
+        for advice in dict.fromkeys(filter(None, (hint(trial) for _, trial in trials))):
+            print(advice.removeprefix("; "))
+        seconds = max(1, round((time.monotonic() - begun) / len(trials) * len(among)))
+        subject = {} if asked.name.startswith(("APP=", "RUN=")) else {"CASE": asked.apps[0].case}
+        print(f"every change there was, in about {seconds} s: {typed('survey', {**words, **subject})}")
     elif isinstance(found, NoChange):
         print(f"\n{found}.")
     told_place(judging, " for each")
     if isinstance(found, NothingTestable):
-        print()
         raise found
     return found if isinstance(found, Change) else None
 
@@ -122,8 +119,7 @@ def bisect_commits(words: Words) -> int:
         print(f"\n{change.names[0]}: {change.last.dated}, {change.names[1]}: {change.first.dated}; now its commits")
     for name, text in ends.items():
         if releases.DAY.fullmatch(text):
-            among = usable({}, asked, index)
-            ends[name] = among[releases.place(name, text, among)].version
+            ends[name] = releases.named(name, text, usable({}, asked, index)).version
     trials: list[tuple[str, Trial]] = []
     with Judge(asked, index) as judging, commits.clone(words.get("REPO", UPSTREAM)) as checkout:
         good, bad = (commits.commit(checkout, name, ends[name]) for name in ("GOOD", "BAD"))
@@ -139,9 +135,8 @@ def bisect_commits(words: Words) -> int:
             print(f"\n{error}")
             return 1
         finally:
-            print()
             told_place(judging, " for each")
-        print(f"{log}\n")
+        print(f"\n{log}\n")
         first = "first bad commit" if breaks else "first fixed commit"
         if len(found) > 1:
             print(f"{first}: one of these, the others cannot be judged")
@@ -165,12 +160,12 @@ def survey_releases(words: Words) -> int:
         raise Mistake(f"{', '.join(sorted(idle))}: say of what, with CASE, APP or RUN")
     asked = (question(words, index),) if subject else survey.everything(index, words.get("INTERPRETER", ""))
     among = usable(words, asked[0], index)
-    high = releases.place("TO", words.get("TO", "latest"), among)
-    with Judge(asked[0], index) as judging:
-        low = releases.place("FROM", words["FROM"], among) if "FROM" in words else judging.oldest(among[: high + 1])
-    if low > high:
-        raise Mistake(f"FROM={words['FROM']} is later than TO={words.get('TO', 'latest')}")
-    among = among[low : high + 1]
+    among = among[: among.index(releases.named("TO", words.get("TO", "latest"), among)) + 1]
+    if "FROM" in words:
+        among = among[among.index(releases.named("FROM", words["FROM"], among)) :]
+    else:
+        with Judge(asked[0], index) as judging:
+            among = among[judging.oldest(among) :]
     for one in asked:
         print(f"{one.name}, {one.base.named()}", flush=True)
     found = survey.measure(asked, index, among)
@@ -181,7 +176,7 @@ def survey_releases(words: Words) -> int:
         for change in releases.changes(among, trials):
             print(f"{change.names[1]}: {change.first.dated}, {compare(change)}")
             if subject:
-                print(f"  its commit: {onward(words, change)}")
+                print(f"  its commit: {typed('bisect-commits', {**words, **change.ends})}")
     told = [(release.version, trial) for release, trials in zip(among, found, strict=True) for trial in trials]
     keep(words, "survey", asked[0], {}, told)
     return 0 if any(not trial.cause for _, trial in told) else 125

@@ -18,11 +18,24 @@ class Mistake(ValueError):
     """What is wrong with what was typed, in one line that says what to type instead."""
 
 
+TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2: what a header's name and a subprotocol may be
+# What a value looks like, and what is said of one that does not.
+ANY = (r"(?s).+", " is empty")
+YES = (r"yes|no", ": it is yes or no")
+COUNT = (r"[1-9]\d{0,2}|1000", ": it is a number above zero, up to 1000")
+SECONDS = (r"(?=.*[1-9])\d{0,5}(\.\d*)?", ": it is a number above zero, up to 99999")
+NAMES = (rf"\s*{TOKEN}(\s*,\s*{TOKEN})*\s*", " names no subprotocols, such as ocpp2.0.1,ocpp1.6")
+HEADERS = (rf"[\r\n]*({TOKEN}:[ -~]*([\r\n]+|\Z))*", " is no header, such as Sec-WebSocket-Protocol: ocpp1.6")
+PATH = (r"/[!\"$-~]*", " is no path of a URL, such as /ws/1?token=x")
+VERDICT = (r"rejected|inconclusive", ": it is rejected or inconclusive")
+
+
 class Word(NamedTuple):
-    """A word: what it means, and what it is worth where it is not given."""
+    """A word: what it means, what it is worth where it is not given, and what its value looks like."""
 
     meaning: str
     default: str = ""
+    form: tuple[str, str] = ANY
 
 
 class Verb(NamedTuple):
@@ -39,39 +52,30 @@ WORDS = {
     "BAD": Word("one that is rejected, later or earlier", "found out"),
     "FROM": Word("the first release, or a date", "the first that can be judged"),
     "TO": Word("the last release, or a date", "the newest"),
-    "PRE": Word("yes: pre-releases too", "no"),
-    "WITHDRAWN": Word("yes: releases that were withdrawn too", "no"),
+    "PRE": Word("yes: pre-releases too", "no", YES),
+    "WITHDRAWN": Word("yes: releases that were withdrawn too", "no", YES),
     "REPO": Word("the path or the URL of a git repository of uvicorn", "uvicorn's own"),
     "CASE": Word("server-headers (server.py), or the name of a file in cases/", "server-headers"),
     "APP": Word("an ASGI app of your own: file.py:app or package.module:app"),
     "RUN": Word("a line for the shell: status 0 is open, 125 inconclusive, others up to 124 rejected"),
     "WS": Word("the implementation: websockets, wsproto, websockets-sansio, auto", "websockets; for APP auto"),
-    "OFFER": Word("the subprotocols that the client offers, with commas", "the app's OFFER, or ocpp2.0.1"),
-    "HEADER": Word("'Name: value' for uvicorn's headers=; several in lines", "the app's HEADERS, or none"),
-    "URLPATH": Word("the path of the URL, with a query if need be", "/"),
-    "NONE": Word("rejected: an opened handshake without a subprotocol", "the app's NONE, or inconclusive"),
+    "OFFER": Word("the subprotocols that the client offers, with commas", "the app's OFFER, or ocpp2.0.1", NAMES),
+    "HEADER": Word("'Name: value' for uvicorn's headers=; several in lines", "the app's HEADERS, or none", HEADERS),
+    "URLPATH": Word("the path of the URL, with a query if need be", "/", PATH),
+    "NONE": Word("rejected: an opened handshake without a subprotocol", "the app's NONE, or inconclusive", VERDICT),
     "WITH": Word("what APP or RUN needs, as for pip"),
     "REQUIREMENTS": Word("the same, from a requirements file"),
     "WEBSOCKETS": Word("a version of websockets, latest or none", "the pinned; for APP and RUN the latest"),
     "WSPROTO": Word("a version of wsproto, latest or none", "the pinned; for APP and RUN the latest"),
     "INTERPRETER": Word("another Python: 3.12, or a path", "this one"),
     "PATCH": Word("a diff that is applied to each uvicorn before"),
-    "RUNS": Word("how often each is judged; all must agree", "1"),
-    "LIMIT": Word("seconds for one", "30; for RUN 60"),
-    "ATONCE": Word("how many are judged at once", "1; for a case as many as there are cores"),
+    "RUNS": Word("how often each is judged; all must agree", "1", COUNT),
+    "LIMIT": Word("seconds for one", "30; for RUN 60", SECONDS),
+    "ATONCE": Word("how many are judged at once", "1; for a case as many as there are cores", COUNT),
     "JSON": Word("a file for the result, for machines"),
     "OUTPUT": Word("a file for it", "what is printed"),
     "AT": Word("bisect: begin with the bisect that you judge", "the five steps before it"),
     "HELP": Word("yes: the words that the verb knows"),
-}
-TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.6.2: what a header's name and a subprotocol may be
-# What a value looks like, and what is said of one that does not.
-FORMS = {
-    "PRE": (r"yes|no", ": it is yes or no"),
-    "WITHDRAWN": (r"yes|no", ": it is yes or no"),
-    "NONE": (r"rejected|inconclusive", ": it is rejected or inconclusive"),
-    "OFFER": (rf"\s*{TOKEN}(\s*,\s*{TOKEN})*\s*", " names no subprotocols, such as ocpp2.0.1,ocpp1.6"),
-    "URLPATH": (r"/[!\"$-~]*", " is no path of a URL, such as /ws/1?token=x"),
 }
 BESIDE = ("WITH", "REQUIREMENTS", "WEBSOCKETS", "WSPROTO", "INTERPRETER")
 SERVED = ("CASE", "APP", "WS", "OFFER", "HEADER", "URLPATH", "NONE", *BESIDE)
@@ -98,11 +102,9 @@ def parse(arguments: Sequence[str], verbs: Mapping[str, Verb] = VERBS) -> tuple[
         name, equals, value = word.partition("=")
         if name not in known or not equals:
             raise Mistake(f"make {verb} does not know {plain(name)}{near(name, known)}; it knows {', '.join(known)}")
-        if "\0" in value or (not value and name != "HEADER"):
-            raise Mistake(f"{name}= is empty: {WORDS[name].meaning}")
-        form, otherwise = FORMS.get(name, (r"(?s).*", ""))
+        meaning, _, (form, otherwise) = WORDS[name]
         if not re.fullmatch(form, value):
-            raise Mistake(f"{name}={plain(value)}{otherwise}")
+            raise Mistake(f"{name}={plain(value)}{otherwise}" + ("" if value else f": {meaning}"))
         given[name] = value
     return verb, given
 
@@ -134,7 +136,7 @@ def explained(verb: str, verbs: Mapping[str, Verb] = VERBS) -> str:
     """What a verb does and the words that it knows, a line each, for a terminal."""
     lines = [f"make {verb}: {verbs[verb].meaning}"]
     for name in verbs[verb].words:
-        meaning, default = WORDS[name]
+        meaning, default, _ = WORDS[name]
         lines.append(f"  {name + '=':14}{meaning}" + (f" ({default})" if default else ""))
     return "\n".join(lines)
 
