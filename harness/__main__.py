@@ -39,7 +39,8 @@ def run(verbs: Callable[[], int]) -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what was typed. Returns the exit status; 2 for a mistake, which is told in one line."""
+    """Do what was typed. Returns the exit status: 2 for a mistake, which is told in one line, 1 where nothing changed,
+    125 where something could not be judged."""
     missing = [where for name, where in NEEDED.items() if not importlib.util.find_spec(name)]
     if missing:
         print(f"the harness needs {missing[-1]}", file=sys.stderr)
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     from harness.commits import Undecided
     from harness.model import plain
     from harness.place import Unavailable
-    from harness.releases import NothingTestable
+    from harness.releases import NoChange, NothingTestable
     from harness.showing import hint
     from harness.sources import redacted
     from harness.words import Mistake, explained, parse
@@ -70,6 +71,9 @@ def main(arguments: Sequence[str]) -> int:
     except Mistake as error:
         print(plain(str(error)), file=sys.stderr)
         return 125 if [*arguments[:1]] == ["try"] else 2  # git bisect run takes 2 for bad
+    except NoChange as error:
+        print(f"\n{error}")
+        return 1
     except (Unavailable, Undecided, NothingTestable) as error:
         advice = hint(error.trial) if isinstance(error, NothingTestable) else ""
         print(f"verdict: inconclusive - {redacted(plain(f'{error}{advice}'))}")

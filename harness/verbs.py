@@ -10,7 +10,7 @@ from harness.asking import question
 from harness.index import Index, Release
 from harness.judge import Judge, Question
 from harness.model import UPSTREAM, Trial, plain
-from harness.releases import Alike, Change, NoChange, NothingTestable
+from harness.releases import Alike, Change, NoChange
 from harness.showing import by_hand, columns, compare, hint, keep, told_place
 from harness.words import Mistake, Words, typed
 
@@ -45,11 +45,9 @@ def try_one(words: Words) -> int:
 
 
 def bisect_releases(words: Words) -> int:
-    """Find the release that changed the verdict. Returns 0, or 1 where nothing changed."""
+    """Find the release that changed the verdict. Returns 0. Raises NoChange, NothingTestable."""
     index = Index.configured()
     change = changed_release(words, question(words, index), index)
-    if not change:
-        return 1
     last, first = change.names
     among = [one.version for one in change.untestable]
     print(f"\n{last}: {change.last.dated}")
@@ -67,13 +65,13 @@ def bisect_releases(words: Words) -> int:
     return 0
 
 
-def changed_release(words: Words, asked: Question, index: Index) -> Change | None:
-    """The change that a bisect of the releases finds; each step is printed, and where nothing changed, that."""
+def changed_release(words: Words, asked: Question, index: Index) -> Change:
+    """The change that a bisect of the releases finds; each step is printed. Raises NoChange, NothingTestable."""
     among = usable(words, asked, index)
     ends = {word: releases.named(word, words[word], among) for word in ("GOOD", "BAD") if word in words}
     trials: list[tuple[str, Trial]] = []
+    found: dict[str, object] = {}
     begun = time.monotonic()
-    found: Change | NoChange | NothingTestable
 
     def say(release: Release, trial: Trial, note: str) -> None:
         trials.append((release.version, trial))
@@ -85,36 +83,32 @@ def changed_release(words: Words, asked: Question, index: Index) -> Change | Non
             among = among[min([judging.oldest(among), *map(among.index, ends.values())]) :]
             print(f"{len(among)} releases from {among[0].version} to {among[-1].version}", flush=True)
         try:
-            found = releases.bisect(among, ends.get("GOOD"), ends.get("BAD"), lambda one: judging.release(one)[0], say)
-        except (NoChange, NothingTestable) as error:
-            found = error
-    sides = (("last", found.last), ("first", found.first)) if isinstance(found, Change) else ()
-    told = {name: {"uvicorn": one.version, "released": one.released} for name, one in sides}
-    keep(words, "bisect", asked, told, trials)
-    if isinstance(found, Alike):
-        print(f"\n{found}: no change was found between them.")
-        for advice in dict.fromkeys(filter(None, (hint(trial) for _, trial in trials))):
-            print(advice.removeprefix("; "))
-        seconds = max(1, round((time.monotonic() - begun) / len(trials) * len(among)))
-        subject = {} if asked.name.startswith(("APP=", "RUN=")) else {"CASE": asked.apps[0].case}
-        print(f"every change there was, in about {seconds} s: {typed('survey', {**words, **subject})}")
-    elif isinstance(found, NoChange):
-        print(f"\n{found}.")
-    told_place(judging, " for each")
-    if isinstance(found, NothingTestable):
-        raise found
-    return found if isinstance(found, Change) else None
+            change = releases.bisect(among, ends.get("GOOD"), ends.get("BAD"), lambda one: judging.release(one)[0], say)
+            for side, one in (("last", change.last), ("first", change.first)):
+                found[side] = {"uvicorn": one.version, "released": one.released}
+        except Alike as error:
+            lacks = dict.fromkeys(filter(None, (hint(trial) for _, trial in trials)))
+            seconds = max(1, round((time.monotonic() - begun) / len(trials) * len(among)))
+            subject = {} if asked.line else {"CASE": asked.apps[0].case}
+            every = f"every change there was, in about {seconds} s: {typed('survey', {**subject, **words})}"
+            lines = [f"{error}: no change was found between them.", *(one.removeprefix("; ") for one in lacks), every]
+            raise NoChange("\n".join(lines)) from None
+        finally:
+            told_place(judging, " for each")
+            keep(words, "bisect", asked, found, trials)
+    return change
 
 
 def bisect_commits(words: Words) -> int:
-    """Find the commit that changed the verdict. Returns 0, 1 where an end is not as claimed, 125 undecided."""
+    """Find the commit that changed the verdict. Returns 0, or 125 where it is one of several.
+
+    Raises NoChange, NothingTestable, Undecided.
+    """
     index = Index.configured()
     asked = question(words, index)
     ends = {name: words[name] for name in ("GOOD", "BAD") if name in words}
     if len(ends) < 2:
         change = changed_release(words, asked, index)
-        if not change:
-            return 1
         ends = change.ends
         print(f"\n{change.names[0]}: {change.last.dated}, {change.names[1]}: {change.first.dated}; now its commits")
     for name, text in ends.items():
@@ -131,9 +125,6 @@ def bisect_commits(words: Words) -> int:
         print(by_hand(words), flush=True)
         try:
             found, breaks, log = commits.search(checkout, good, bad, judge_one, lambda text: print(text, flush=True))
-        except NoChange as error:
-            print(f"\n{error}")
-            return 1
         finally:
             told_place(judging, " for each")
         print(f"\n{log}\n")
@@ -152,7 +143,10 @@ def bisect_commits(words: Words) -> int:
 
 
 def survey_releases(words: Words) -> int:
-    """Judge every release, and show the ranges and each change. Returns 0, 125 where nothing could be judged."""
+    """Judge every release, and show the ranges and each change. Returns 0, or 125 where nothing could be judged.
+
+    Raises NothingTestable.
+    """
     index = Index.configured()
     subject = words.keys() & {"APP", "RUN", "CASE"}
     idle = words.keys() - {"FROM", "TO", "PRE", "WITHDRAWN", "INTERPRETER", "JSON"}
