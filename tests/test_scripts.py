@@ -93,7 +93,9 @@ def test_scripts_run_one_at_a_time_but_where_more_are_asked_for(tmp_path: Path) 
     for words, expected in (([], {"open"}), (["ATONCE=3"], {"open", "rejected"})):
         file = tmp_path / "result"
         done = harness("survey", line, "FROM=0.18.1", "TO=0.19.0", f"JSON={file}", *words, cwd=tmp_path)
-        assert {one["verdict"] for one in json.loads(file.read_text())["trials"]} == expected, done.stdout
+        trials = json.loads(file.read_text())["trials"]
+        assert [one["of"] for one in trials] == ["0.18.1", "0.18.2", "0.18.3", "0.19.0"], done.stdout
+        assert {one["verdict"] for one in trials} == expected
 
 
 @pytest.mark.parametrize("ends", [["GOOD=0.18.3", "BAD=0.21.0"], pytest.param([], marks=pytest.mark.weekly)])
