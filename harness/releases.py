@@ -196,10 +196,9 @@ class _Search:
     def _anchor(self, low: int, high: int) -> int:
         """A release between two that can be judged, found by halving what lies between. Raises NothingTestable."""
         gaps = [(low, high)]
-        while gaps:
-            left, right = gaps.pop(0)
+        for left, right in gaps:  # it grows
             middle = (left + right) // 2
-            if left < middle < right:
+            if left < middle:
                 if not self.ask(middle, "an end moves inward").cause:
                     return middle
                 gaps += [(middle, right), (left, middle)]
