@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-INSTALLED = dict.fromkeys(("packaging", "tqdm", "uv", "pypi_simple"), "what make installs: use make, or make clean")
-NEEDED = {"fcntl": "Linux or macOS (on Windows: WSL)", **INSTALLED}
+NEEDED = {
+    "fcntl": "Linux or macOS (on Windows: WSL)",
+    **dict.fromkeys(("packaging", "tqdm", "uv", "pypi_simple"), "what make installs: use make, or make clean"),
+}
 
 
 def run(verbs: Callable[[], int]) -> NoReturn:

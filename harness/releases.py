@@ -75,11 +75,11 @@ class Range:
 
 
 def usable(
-    releases: Sequence[Release], python: str, pre: bool = False, withdrawn: bool = False, named: Sequence[str] = ()
+    releases: Sequence[Release], python: str, pre: bool = False, withdrawn: bool = False, asked: Sequence[str] = ()
 ) -> list[Release]:
-    """Those that this Python may install; pre-releases and withdrawn ones only where asked for or named."""
+    """Those that this Python may install; pre-releases and withdrawn ones only where asked for, all or by version."""
     names = set()
-    for text in named:
+    for text in asked:
         with contextlib.suppress(ValueError):  # it is a date, or latest
             names.add(checked(text))
     found = [

@@ -53,8 +53,8 @@ def hint(trial: Trial) -> str:
     if "HTTP 403" in trial.reason:
         return "; the app is dialed at URLPATH=, and for plain HTTP use RUN="
     found = MISSING.search(trial.reason)
-    name = next(filter(None, found.groups())).split(".")[0] if found else "uvicorn"
-    if name == "uvicorn":
+    name = next(filter(None, found.groups())).split(".")[0] if found else ""
+    if name in ("", "uvicorn"):
         return ""
     if name in ("websockets", "wsproto"):
         return f"; it may need another {name}: set {name.upper()}, such as {name.upper()}=latest or a version"

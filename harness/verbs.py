@@ -16,10 +16,10 @@ from harness.words import Mistake, Words, typed
 
 
 def usable(words: Words, asked: Question, index: Index) -> list[Release]:
-    """The releases that the words speak of."""
-    named = [words[name] for name in ("UVICORN", "GOOD", "BAD", "FROM", "TO") if name in words]
+    """The releases that the words speak of. Raises Mistake where there are none."""
+    by_version = [words[name] for name in ("UVICORN", "GOOD", "BAD", "FROM", "TO") if name in words]
     python, pre, withdrawn = asked.base.interpreter.version, words.get("PRE") == "yes", words.get("WITHDRAWN") == "yes"
-    return releases.usable(index.releases("uvicorn"), python, pre, withdrawn, named)
+    return releases.usable(index.releases("uvicorn"), python, pre, withdrawn, by_version)
 
 
 def try_one(words: Words) -> int:
@@ -100,10 +100,7 @@ def changed_release(words: Words, asked: Question, index: Index) -> Change:
 
 
 def bisect_commits(words: Words) -> int:
-    """Find the commit that changed the verdict. Returns 0, or 125 where it is one of several.
-
-    Raises NoChange, NothingTestable, Undecided.
-    """
+    """Find the commit that changed the verdict. Returns 0, or 125 for one of several. Raises NoChange, Undecided."""
     index = Index.configured()
     asked = question(words, index)
     ends = {name: words[name] for name in ("GOOD", "BAD") if name in words}
@@ -143,10 +140,7 @@ def bisect_commits(words: Words) -> int:
 
 
 def survey_releases(words: Words) -> int:
-    """Judge every release, and show the ranges and each change. Returns 0, or 125 where nothing could be judged.
-
-    Raises NothingTestable.
-    """
+    """Judge every release, and show the ranges and each change. Returns 0, or 125 where nothing could be judged."""
     index = Index.configured()
     subject = words.keys() & {"APP", "RUN", "CASE"}
     idle = words.keys() - {"FROM", "TO", "PRE", "WITHDRAWN", "INTERPRETER", "JSON"}
