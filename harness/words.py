@@ -123,11 +123,11 @@ def meant(name: str, read: Callable[[str], T], text: str) -> T:
         raise Mistake(f"{name}: {error}") from None
 
 
-def table(verbs: Mapping[str, Verb] = VERBS) -> str:
+def table() -> str:
     """All words, with the verbs that know each, as a Markdown table."""
     lines = ["| word | means | if not given | verbs |", "|---|---|---|---|"]
     for name, word in WORDS.items():
-        who = ", ".join(verb for verb, one in verbs.items() if name in one.words)
+        who = ", ".join(verb for verb, one in VERBS.items() if name in one.words)
         lines += [f"| `{name}=` | {word.meaning} | {word.default} | {who} |"] if who else []
     return "\n".join(lines)
 
