@@ -2,16 +2,15 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from evidence import clients, library, page, pythons, rows, servers, survey
+from evidence import clients, library, page, pythons, servers, survey
+from evidence.rows import Kept, Row
 from harness.__main__ import run
 from harness.index import Index
 from harness.model import plain
 from harness.place import Unavailable
 from harness.releases import NothingTestable
 from harness.sources import redacted
-from harness.survey import ROWS
 from harness.words import Mistake, Verb, explained, parse
 
 VERBS = {
@@ -28,15 +27,17 @@ def main(arguments: Sequence[str]) -> int:
         verb, words = parse(arguments, VERBS)
         if "HELP" in words:
             print(explained(verb, VERBS))
-            return 0
-        if verb == "evidence":
+        elif verb == "evidence":
             return measure(words)
-        if verb == "page":
+        elif verb == "page":
             page.write()
         else:
-            module: Any = {"clients": clients, "servers": servers}[verb]
-            found = module.measure()
-            print(module.summary(found), module.table(found), sep="\n\n")
+            found = clients.measure() if verb == "clients" else servers.measure()
+            told = clients.told if verb == "clients" else servers.told
+            print(told([row for row in found if "missing" not in row]))
+            for row in found:
+                if "missing" in row:
+                    print(f"not measured: {row['name']}: {row['missing']}")
     except Mistake as error:
         print(plain(str(error)), file=sys.stderr)
         return 2
@@ -49,23 +50,18 @@ def main(arguments: Sequence[str]) -> int:
 def measure(words: Mapping[str, str]) -> int:
     """Measure everything, and keep each part as soon as it is whole. One that fails costs itself alone."""
     index, status = Index.configured(), 0
-
-    def surveyed() -> list[str]:
-        head, lines = survey.measure(index, words.get("INTERPRETER", ""))
-        survey.write(head, lines)
-        asked = ((release.version, name) for release in index.releases("uvicorn") for name in ROWS)
-        return [" ".join(one) for one in asked if one not in lines]
-
-    parts: dict[str, Callable[[], list[str]]] = {
-        "survey": surveyed,
-        "clients": lambda: _kept(clients.write, clients.measure()),
-        "servers": lambda: _kept(servers.write, servers.measure()),
-        "library": lambda: _kept(library.write, library.measure(index)),
-        "pythons": lambda: _kept(pythons.write, pythons.measure()),
+    parts: dict[str, tuple[Kept, Callable[[], list[Row]]]] = {
+        "survey": (survey.KEPT, lambda: survey.measure(index, words.get("INTERPRETER", ""))),
+        "clients": (clients.KEPT, clients.measure),
+        "servers": (servers.KEPT, servers.measure),
+        "library": (library.KEPT, lambda: library.measure(index)),
+        "pythons": (pythons.KEPT, pythons.measure),
     }
-    for name, part in parts.items():
+    for name, (kept, measured) in parts.items():
         try:
-            missing = part()
+            found = measured()
+            kept.write(found)
+            missing = [" ".join(kept.key(row)).strip() for row in found if "missing" in row]
         except (Unavailable, NothingTestable) as error:
             missing, status = [redacted(plain(str(error)))], 125
         if missing and name != "clients":  # a browser that is not here is no failure
@@ -73,13 +69,6 @@ def measure(words: Mapping[str, str]) -> int:
         print(f"{name}: {'not measured: ' + '; '.join(missing) if missing else 'measured'}", flush=True)
     page.write()
     return status
-
-
-def _kept(write: Callable[[Sequence[rows.Row]], None], found: Sequence[rows.Row]) -> list[str]:
-    """Keep rows, and name those that could not be measured."""
-    if found:
-        write(found)
-    return [" ".join(row.key()) for row in found if not row.tried()]
 
 
 if __name__ == "__main__":

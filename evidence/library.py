@@ -1,37 +1,19 @@
 """The reporter's own library: the version for which #1606 was a fix, and the one for which it was a break."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from evidence import markdown, rows
+from evidence import markdown
+from evidence.rows import Kept, Row, here
 from harness import asking, base
 from harness.index import Index
 from harness.judge import Judge
 from harness.place import ROOT
 
-FILE = Path(__file__).resolve().with_name("library.jsonl")
 VERSIONS, UVICORNS = ("0.3.0", "0.4.0"), ("0.19.0", "0.20.0")  # 0.3.0 accepts without subprotocol=, 0.4.0 with it
-
-
-@dataclass(frozen=True)
-class Row(rows.Row):
-    """The lines that go out with one version on one uvicorn, and the verdict."""
-
-    uvicorn: str
-    sent: list[str]
-    verdict: str
-
-    def key(self) -> tuple[str, ...]:
-        return self.name, self.version, self.uvicorn
-
-    def tried(self) -> bool:
-        return self.verdict != "inconclusive"
-
-
-read = partial(rows.read, Row, FILE)
-write = partial(rows.write, FILE)
+# A row is one version on one uvicorn: the lines that go out, and the verdict.
+FILE = Path(__file__).resolve().with_name("library.jsonl")
+KEPT = Kept(FILE, lambda row: (row["name"], row["version"], row["uvicorn"]))
 
 
 def measure(index: Index) -> list[Row]:
@@ -44,16 +26,16 @@ def measure(index: Index) -> list[Row]:
         with Judge(asked, index) as judging:
             for release in (one for one in index.releases("uvicorn") if one.version in UVICORNS):
                 [trial] = judging.release(release)
-                found.append(Row("ocpp-asgi", version, release.version, trial.sent, trial.verdict.name))
+                row = {"name": "ocpp-asgi", "version": version, **here(), "uvicorn": release.version}
+                result = {"sent": trial.sent, "verdict": trial.verdict.name}
+                found.append(row | ({"missing": trial.reason} if trial.cause else result))
     return found
 
 
-def table(found: Sequence[Row]) -> str:
-    """What each version sends and agrees on, as a Markdown table."""
-    lines: dict[str, list[str]] = {}
+def told(found: Sequence[Row]) -> str:
+    """What each version sends, and what the client makes of it, as a table."""
+    cells = []
     for row in found:
-        told = f"{len(row.sent)} {'line' if len(row.sent) == 1 else 'lines'}, {row.verdict}"
-        lines.setdefault(f"{row.name} {row.version}", []).append(told)
-    return markdown.table(
-        ["", *(f"uvicorn {name}" for name in UVICORNS)], ([name, *told] for name, told in lines.items())
-    )
+        lines = f"{len(row['sent'])} {'line' if len(row['sent']) == 1 else 'lines'}, {row['verdict']}"
+        cells.append((f"{row['name']} {row['version']}", f"uvicorn {row['uvicorn']}", lines))
+    return markdown.grid("", cells)

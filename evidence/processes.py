@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -43,27 +43,31 @@ def python(pins: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 @contextmanager
 def started(
-    command: Sequence[str], folder: Path, log: Path, environment: dict[str, str]
+    command: Sequence[str], log: Path, environment: Mapping[str, str], ready: Callable[[], object], limit: float = LIMIT
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that runs in a folder and prints to a file; when the block is left it is killed with all of its group.
+    """A process that runs in the folder of its log, once it is ready; it and its group are killed with the block.
 
-    Raises Unavailable where it cannot be started.
+    Raises OSError where it cannot be run, Unavailable where it ends or takes too long before it is ready.
     """
     tied = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []  # should this process be killed
     with log.open("wb") as output:
-        try:
-            process = subprocess.Popen(
-                [*tied, *command],
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise Unavailable(f"cannot run {command[0]}: {error.strerror}") from error
+        process = subprocess.Popen(
+            [*tied, *command],
+            cwd=log.parent,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
     try:
+        deadline = time.monotonic() + limit
+        while process.poll() is None and not ready():
+            if time.monotonic() > deadline:
+                raise Unavailable(f"no answer within {limit:g} s")
+            time.sleep(0.02)
+        if process.returncode is not None:
+            raise Unavailable(f"it did not start: {last_error(log) or f'status {process.returncode}'}")
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the second of a group of zombies
@@ -75,26 +79,23 @@ def started(
 def serving(app: Path, pins: Sequence[str], arguments: Sequence[str]) -> Iterator[tuple[int, Path]]:
     """Run a Python with these arguments, with just these pins and in a folder that holds a copy of the app alone.
 
-    {port} in an argument stands for a free port of 127.0.0.1. Yields that and the file of the log. Raises
-    Unavailable where the pins cannot be had or the server does not start.
+    {port} in an argument stands for a free port of 127.0.0.1. Yields that and the file of the log, once it answers.
+    Raises Unavailable where the pins cannot be had or the server does not start.
     """
     command, environment = python(pins)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
+
+    def answers() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
     with place.scratch("server") as folder:
         shutil.copy(app, folder)
-        log = folder / "log.txt"
         command += [part.format(port=port) for part in arguments]
-        with started(command, folder, log, environment) as process:
-            deadline = time.monotonic() + LIMIT
-            while True:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise Unavailable(f"it did not start: {last_error(log) or f'status {process.returncode}'}")
-                with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-                    break
-                time.sleep(0.02)
-            yield port, log
+        with started(command, folder / "log.txt", environment, answers):
+            yield port, folder / "log.txt"
 
 
 def last_error(log: Path) -> str:

@@ -1,61 +1,41 @@
 """The Pythons on which the root was tried by hand: plain venv and pip, then `python client.py`."""
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+from packaging.version import Version
 from tqdm.contrib.concurrent import thread_map
 
-from evidence import rows
+from evidence.rows import Kept, Row, here
 from harness import place
 from harness.base import Interpreter
 from harness.model import Verdict, plain
 from harness.place import ROOT, Unavailable
 
-FILE = Path(__file__).resolve().with_name("pythons.jsonl")
 VERSIONS = tuple(f"3.{minor}" for minor in range(8, 17))
+# A row is one Python: what client.py said with each requirements file.
+FILE = Path(__file__).resolve().with_name("pythons.jsonl")
+KEPT = Kept(FILE, lambda row: (row["name"],), lambda name: Version(name.removeprefix("Python ")))
 
 
-@dataclass(frozen=True)
-class Row(rows.Row):
-    """What client.py said on one Python, or why the pins could not be installed.
-
-    Another patch release that says the same is no other row.
-    """
-
-    broken: str
-    fixed: str
-
-    def key(self) -> tuple[str, ...]:
-        return (self.name,)
-
-    def tried(self) -> bool:
-        return self.fixed != ""
-
-
-read = partial(rows.read, Row, FILE)
-write = partial(rows.write, FILE)
-
-
-def measure(versions: Sequence[str] = VERSIONS) -> list[Row]:
+def measure() -> list[Row]:
     """A row for each of these Pythons that is here."""
-    found = []
-    for version in versions:
-        with suppress(Unavailable):
-            found.append((f"Python {version}", Interpreter.named(version)))
-    return list(thread_map(_try_out, found, max_workers=2, disable=None, leave=False, unit="Python"))
+    found = thread_map(_rows, VERSIONS, max_workers=2, disable=None, leave=False, unit="Python")
+    return [row for rows in found for row in rows]
 
 
-def _try_out(named: tuple[str, Interpreter]) -> Row:
-    name, python = named
+def _rows(version: str) -> list[Row]:
+    try:
+        python = Interpreter.named(version)
+    except Unavailable:
+        return []
+    row = {"name": f"Python {version}", "version": python.version, **here()}
     try:
         with place.scratch("python") as folder:
             place.run([python.path, "-m", "venv", "venv"], folder)
-            return Row(name, python.version, *(_said(folder, which) for which in ("broken", "fixed")))
+            return [row | {which: _said(folder, which) for which in ("broken", "fixed")}]
     except Unavailable as error:
-        return Row(name, python.version, plain(str(error)), "")
+        return [row | {"missing": plain(str(error))}]
 
 
 def _said(folder: Path, which: str) -> str:
@@ -66,9 +46,9 @@ def _said(folder: Path, which: str) -> str:
     return Verdict(status).name if status in (0, 1) else Verdict.inconclusive.name
 
 
-def sentence(found: Sequence[Row]) -> str:
+def told(found: Sequence[Row]) -> str:
     """On which Pythons the root shows what it promises, and on which it does not."""
-    held = [row.version for row in found if (row.broken, row.fixed) == ("rejected", "open")]
-    others = [f"{row.version} ({row.broken}, {row.fixed})" for row in found if row.version not in held]
+    held = [row["version"] for row in found if (row["broken"], row["fixed"]) == ("rejected", "open")]
+    others = [f"{row['version']} ({row['broken']}, {row['fixed']})" for row in found if row["version"] not in held]
     text = f"With plain venv and pip, `python client.py` shows both verdicts on Python {', '.join(held)}"
     return f"{text}, and not on {', '.join(others)}." if others else f"{text}."

@@ -2,69 +2,62 @@
 
 import json
 import platform
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from harness import place
 
+# One measurement. Where it could not be made here, `missing` says why, and it is not kept.
+Row = dict[str, Any]
+# When and where it was made and with which versions: what differs in nothing else is no other measurement.
+BESIDE = {"version", "measured", "platform", "python", "websockets"}
 
-def today() -> str:
-    return datetime.now(timezone.utc).strftime("%Y-%m-%d")
+
+def here() -> Row:
+    """When and where something is measured."""
+    day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
+    return {"measured": day, "platform": f"{platform.system()} {platform.machine()}"}
+
+
+def when(found: Iterable[Row]) -> str:
+    """When and where rows were measured, in words."""
+    days = sorted({row["measured"] for row in found})
+    places = sorted(
+        {f"Python {row['python']}, {row['platform']}" if "python" in row else row["platform"] for row in found}
+    )
+    return f"Measured {' to '.join(dict.fromkeys([days[0], days[-1]]))} on {', '.join(places)}"
+
+
+def said(row: Row) -> Row:
+    """What a row says, whenever and wherever it was measured."""
+    return {name: value for name, value in row.items() if name not in BESIDE}
 
 
 @dataclass(frozen=True)
-class Row:
-    """One measurement. Two are equal where they say the same, whenever and wherever they were made."""
+class Kept:
+    """A file of rows, in the order of their names. `key` tells what a row measures, and its name first."""
 
-    name: str
-    version: str = field(compare=False)  # the key has it where it counts
-    measured: str = field(default_factory=today, compare=False, kw_only=True)
-    platform: str = field(default=f"{platform.system()} {platform.machine()}", compare=False, kw_only=True)
+    file: Path
+    key: Callable[[Row], tuple[str, ...]]
+    order: Callable[[str], Any] = str
 
-    def key(self) -> tuple[str, ...]:
-        """What was measured: of two rows with one key, the later one counts."""
-        return self.name, self.version
+    def read(self) -> list[Row]:
+        """The rows of the file, none where there is no file."""
+        return [json.loads(line) for line in self.file.read_text().splitlines()] if self.file.is_file() else []
 
-    def tried(self) -> bool:
-        """Whether it could be measured here."""
-        raise NotImplementedError
+    def write(self, found: Sequence[Row]) -> None:
+        """Put what was found into the file. Raises Unavailable.
 
-
-Kind = TypeVar("Kind", bound=Row)
-
-
-def read(kind: type[Kind], file: Path) -> list[Kind]:
-    """The rows of a file, none where there is no file."""
-    return [kind(**json.loads(line)) for line in file.read_text().splitlines()] if file.is_file() else []
-
-
-def write(file: Path, found: Sequence[Row]) -> None:
-    """Put what was found into a file, sorted. Raises Unavailable.
-
-    A row that says what the kept one says leaves that one as it is. What could not be tried is not written, and then
-    all kept rows of that name stay; else the ones of other versions go.
-    """
-    if not found:
-        return
-    tried = {row.key(): row for row in found if row.tried()}
-    whole = {row.name for row in found} - {row.name for row in found if not row.tried()}
-
-    def stays(row: Row) -> bool:
-        return tried[row.key()] == row if row.key() in tried else row.name not in whole
-
-    kept = {row.key(): row for row in filter(stays, read(type(found[0]), file))}
-    rows = ordered({**tried, **kept}.values())
-    place.write_whole(file, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
-
-
-def ordered(found: Iterable[Kind]) -> list[Kind]:
-    """Rows by name, version and what else they are of; 9.0 comes before 10.0."""
-    return sorted(found, key=lambda row: _natural(" ".join(row.key())))
-
-
-def _natural(text: str) -> list[str | int]:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
+        A kept row stays where the new one says the same. Where one of a name is missing, all kept rows of that name
+        stay; else those of its rows that were not found go, such as those of another version.
+        """
+        new = {self.key(row): row for row in found if "missing" not in row}
+        missing = {self.key(row)[0] for row in found if "missing" in row}
+        whole = {name for name, *_ in new} - missing
+        rows = {key: row for row in self.read() if (key := self.key(row)) in new or key[0] not in whole}
+        rows |= {key: row for key, row in new.items() if said(row) != said(rows.get(key, {}))}
+        lines = [json.dumps(row) for _, row in sorted(rows.items(), key=lambda item: self.order(item[0][0]))]
+        place.write_whole(self.file, "".join(f"{line}\n" for line in lines))

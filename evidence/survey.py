@@ -1,57 +1,48 @@
-"""Every release with every implementation and case: measured, kept as a line each, and where a verdict changes."""
+"""Every release with every implementation and case: measured, kept as rows, and where a verdict changes."""
 
-import json
-import platform
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from packaging.version import Version
 
-from evidence.rows import today
-from harness import asking, place, survey
+from evidence.rows import Kept, Row, here
+from harness import asking, survey
 from harness.index import Index, Release
 from harness.model import Cause, Trial, Verdict
 from harness.releases import Range, ranges
-from harness.survey import NEWEST, PINNED, ROWS
+from harness.survey import ROWS
 
-FILE = Path(__file__).resolve().with_name("survey.jsonl")
 CASES = tuple(asking.cases())
-PASSING = (Cause.FAILED, Cause.LATE)  # which another day or machine need not see
-Line = dict[str, Any]
-Lines = dict[tuple[str, str], Line]  # by release and implementation
+PASSING = (Cause.FAILED, Cause.LATE, Cause.OTHER_PYTHON)  # which another day or machine need not see
+# A row is one implementation on one release: the class that ran, and by case the verdict with the lines that were
+# sent. Where all cases have the same reason for which none can be judged, it has that, and where all
+# implementations have it too, there is one row for the release.
+KEPT = Kept(
+    Path(__file__).resolve().with_name("survey.jsonl"),
+    lambda row: (row["uvicorn"], row.get("implementation", "")),
+    Version,
+)
 
 
-@dataclass(frozen=True)
-class PullRequest:
-    """What upstream changed: in a few words, and by its release notes (the line of docs/release-notes.md in 0.51.0)."""
+class PullRequest(NamedTuple):
+    """What upstream changed, in a few words, and the line of docs/release-notes.md in 0.51.0 that says so."""
 
     number: int
-    words: str
     line: int
-    note: str
+    words: str
 
 
 # By the release in which a verdict changed.
 PULL_REQUESTS = {
-    "0.17.0": PullRequest(
-        1293, "websocket.accept's headers are sent", 605, "Support extra_headers for WS accept message"
-    ),
-    "0.20.0": PullRequest(
-        *(1606, "uvicorn.Config's headers are sent", 472, "Add default headers to WebSockets implementations")
-    ),
-    "0.35.0": PullRequest(2540, "websockets-sansio comes", 194, "Add `WebSocketsSansIOProtocol`"),
-    "0.50.0": PullRequest(
-        *(2985, "auto becomes websockets-sansio", 35),
-        "Default `--ws auto` to `websockets-sansio` when websockets is installed",
-    ),
-    "0.50.1": PullRequest(
-        *(3019, "offers are split at commas", 25),
-        "Split comma-separated `Sec-WebSocket-Protocol` values in the `websockets-sansio` implementation",
-    ),
+    "0.17.0": PullRequest(1293, 605, "websocket.accept's headers are sent"),
+    "0.20.0": PullRequest(1606, 472, "uvicorn.Config's headers are sent"),
+    "0.35.0": PullRequest(2540, 194, "websockets-sansio comes"),
+    "0.50.0": PullRequest(2985, 35, "auto becomes websockets-sansio"),
+    "0.50.1": PullRequest(3019, 25, "offers are split at commas"),
 }
 
 
@@ -72,15 +63,17 @@ class Change:
 
 @dataclass(frozen=True)
 class Survey:
-    """A whole survey: what it was measured with, the releases, and the trials of each implementation and case."""
+    """A whole survey: its rows, the releases, and the trials of each implementation and case."""
 
-    head: Line
+    rows: Sequence[Row]
     releases: Sequence[Release]
     trials: dict[tuple[str, str], list[Trial]]
 
     def websockets(self, implementation: str) -> str:
-        """The version of websockets that an implementation ran with."""
-        return str(dict(pin.split("==") for pin in self.head["pins"][implementation])["websockets"])
+        """The version of websockets that an implementation ran with, on the newest release."""
+        return next(
+            str(row["websockets"]) for row in reversed(self.rows) if row.get("implementation") == implementation
+        )
 
     @property
     def hidden(self) -> int:
@@ -88,10 +81,10 @@ class Survey:
         columns = zip(*self.trials.values(), strict=True)
         return sum(1 for _ in takewhile(lambda column: all(one.cause for one in column), columns))
 
-    def ranges(self, implementation: str, case: str, by_class: bool = False) -> list[Range]:
-        """Runs of the other releases with the same verdict, and perhaps by the same class."""
+    def ranges(self, implementation: str, case: str) -> list[Range]:
+        """Runs of the other releases with the same verdict by the same class."""
         pairs = list(zip(self.releases, self.trials[implementation, case], strict=True))[self.hidden :]
-        groups = groupby(pairs, lambda pair: by_class and pair[1].ran)
+        groups = groupby(pairs, lambda pair: pair[1].ran)
         return [one for _, group in groups for one in ranges(*zip(*group, strict=True))]
 
     def changes(self) -> list[Change]:
@@ -107,31 +100,35 @@ class Survey:
         return found
 
 
-def measure(index: Index, interpreter: str = "", only: Iterable[str] = ()) -> tuple[Line, Lines]:
-    """What was measured with, and the lines of all releases, or of some.
+def measure(index: Index, interpreter: str = "", only: Iterable[str] = ()) -> list[Row]:
+    """The rows of all releases, or of some.
 
     Raises Unavailable, and NothingTestable where one after the other does not end in time.
     """
     questions = survey.everything(index, interpreter)
     chosen = [one for one in index.releases("uvicorn") if not only or one.version in only]
-    lines: Lines = {}
+    pins = {app.ws: dict(pin.split("==") for pin in one.base.requirements) for one in questions for app in one.apps}
+    dates = {row["uvicorn"]: row["released"] for row in KEPT.read()}  # not every index knows them
+    found: list[Row] = []
     for release, trials in zip(chosen, survey.measure(questions, index, chosen), strict=True):
-        for name, group in groupby(trials, lambda one: one.implementation):
-            if line := _line(list(group)):
-                lines[release.version, name] = {"released": release.released, **line}
-    bases = [list(question.base.requirements) for question in questions]
-    python, system = questions[0].base.interpreter.version, f"{platform.system()} {platform.machine()}"
-    pins = {**dict.fromkeys(PINNED, bases[0]), **dict.fromkeys(NEWEST, bases[1])}
-    return {"measured": today(), "python": python, "platform": system, "pins": pins}, lines
+        about = {"released": release.released or dates.get(release.version, ""), **here()}
+        about["python"] = questions[0].base.interpreter.version
+        told = {name: _told(list(group)) for name, group in groupby(trials, lambda one: one.implementation)}
+        one = told[ROWS[0]]
+        if "cause" in one and all(one == other for other in told.values()):
+            found.append({"uvicorn": release.version, **about, **one})
+            continue
+        for name, one in told.items():
+            which = {"uvicorn": release.version, "implementation": name}
+            found.append({**which, **about, "websockets": pins[name]["websockets"], **one})
+    return found
 
 
-def _line(trials: Sequence[Trial]) -> Line:
-    """The cases of one release and implementation, or the one reason for which none can be judged.
-
-    Nothing where the network or the machine kept one from being judged.
-    """
-    if any(one.cause in PASSING for one in trials):
-        return {}
+def _told(trials: Sequence[Trial]) -> Row:
+    """The cases of one release and implementation, or the one reason for which none can be judged."""
+    for one in trials:
+        if one.cause in PASSING:
+            return {"missing": one.reason}
     whys = [{"cause": one.cause.name, "reason": _short(one)} if one.cause else {} for one in trials]
     if whys[0] and all(why == whys[0] for why in whys):
         return whys[0]
@@ -140,70 +137,36 @@ def _line(trials: Sequence[Trial]) -> Line:
 
 
 def _short(trial: Trial) -> str:
-    """The reason without the words that its line tells."""
+    """The reason without the words that its row tells."""
     reason = trial.reason.partition("; it has ")[0] if trial.cause is Cause.NO_IMPLEMENTATION else trial.reason
     return re.sub(rf"^uvicorn (did not start: |{re.escape(trial.uvicorn)} )?", "", reason)
 
 
-def write(head: Line, measured: Lines, file: Path = FILE) -> None:
-    """Keep what was measured, whole or not at all. Raises Unavailable.
-
-    Where all of it says what the file says, that stays as it is. A line that was not measured now, or for which it
-    takes another Python, stays too, and tells what it was measured with once that is not what the first line tells.
-    """
-    was, kept = parse(file) if file.is_file() else ({}, {})
-    other = Cause.OTHER_PYTHON.name
-    measured = {key: line for key, line in measured.items() if key not in kept or line.get("cause") != other}
-    news = {key: line for key, line in measured.items() if not _says_as_much(kept.get(key, {}), line)}
-    if not news:
-        return
-    old = {key: line if key in measured else {"with": was, **line} for key, line in kept.items()}
-    found = sorted({**old, **news}.items(), key=lambda item: (Version(item[0][0]), ROWS.index(item[0][1])))
-    lines = [head]
-    for version, group in groupby(found, lambda item: item[0][0]):
-        members = [({"uvicorn": version, "implementation": key[1]}, line) for key, line in group]
-        alike = len(members) == len(ROWS) and all(line == members[0][1] for _, line in members)
-        shared = [({"uvicorn": version}, members[0][1])] if alike and "cause" in members[0][1] else members
-        lines += [{**which, **line} for which, line in shared]
-    place.write_whole(file, "".join(json.dumps(line) + "\n" for line in lines))
-
-
-def _says_as_much(kept: Line, line: Line) -> bool:
-    """Whether a line says the same; not every index knows the dates."""
-    besides = {"with": 0, **({} if line["released"] else {"released": ""})}
-    return {**kept, **besides} == {**line, **besides}
-
-
-def parse(file: Path) -> tuple[Line, Lines]:
-    """What a file was measured with, and its lines."""
-    head, *lines = map(json.loads, file.read_text().splitlines())
-    found = {}
-    for line in lines:
-        version, named = line.pop("uvicorn"), line.pop("implementation", None)
-        found.update({(version, name): line for name in ([named] if named else ROWS)})
-    return head, found
-
-
-def read(file: Path = FILE) -> Survey:
+def read() -> Survey:
     """The survey that is kept."""
-    head, lines = parse(file)
-    dates = {version: line["released"] for (version, _), line in lines.items()}
+    rows = KEPT.read()
+    of = {KEPT.key(row): row for row in rows}
+    dates = {row["uvicorn"]: row["released"] for row in rows}
     trials = {
-        (name, case): [_trial(version, name, case, lines.get((version, name), {})) for version in dates]
+        (name, case): [
+            _trial(version, name, case, of.get((version, name)) or of.get((version, "")) or {}) for version in dates
+        ]
         for name in ROWS
         for case in CASES
     }
-    return Survey(head, [Release(version, date, False, "", "") for version, date in dates.items()], trials)
+    return Survey(rows, [Release(version, date, False, "", "") for version, date in dates.items()], trials)
 
 
-def _trial(version: str, name: str, case: str, line: Line) -> Trial:
-    told = line.get("cases", {}).get(case) or {"inconclusive": [], "cause": "FAILED", "reason": "not measured", **line}
+def _trial(version: str, name: str, case: str, row: Row) -> Trial:
+    told = row.get("cases", {}).get(case) or {"inconclusive": [], "cause": "FAILED", "reason": "not measured", **row}
     [verdict] = [one for one in Verdict if one.name in told]
     cause = Cause[told["cause"]] if "cause" in told else None
-    ran = "" if cause else line["ran"]
+    ran = "" if cause else row["ran"]
     return Trial(version, name, case, verdict, told.get("reason", ""), cause, ran, told[verdict.name])
 
 
 def words(one: Range, quoted: Callable[[str], str] = str) -> str:
-    """A range in words; what stands in `quoted` comes from elsewhere."""
-    return f"{one.releases} {one.trial.verdict.name}" + (f": {quoted(one.trial.reason)}" if one.trial.cause else "")
+    """A range in words, with the reason, or with the class that `auto` stood for; `quoted` quotes what is not ours."""
+    why = f": {quoted(one.trial.reason)}" if one.trial.cause else ""
+    ran = f" ({quoted(one.trial.ran.rpartition('.')[2])})" if one.trial.implementation == "auto" else ""
+    return f"{one.releases} {one.trial.verdict.name}{why or ran}"

@@ -1,6 +1,6 @@
 """The evidence: what it holds, how it is kept, that it is still true, and that the page says the same."""
 
-import json
+import dataclasses
 import shutil
 import sys
 from contextlib import suppress
@@ -11,15 +11,15 @@ from packaging.version import Version
 
 from evidence import page, survey
 from evidence.picture import PICTURE, Picture
+from evidence.rows import Kept, Row, said
 from harness import base
 from harness.index import Index
-from harness.model import Verdict
+from harness.model import Cause, Trial, Verdict
 from harness.survey import ROWS
 
 from .conftest import ROOT, Done, copy_of_the_project, make, run
 
 KEPT = survey.read()
-HEAD, LINES = survey.parse(survey.FILE)
 # What was measured by other means: by implementation and case, the releases in which the verdict changes.
 KNOWN = {
     ("websockets", "server-headers"): [("0.20.0", "rejected")],
@@ -38,7 +38,7 @@ def test_the_survey_has_every_release_and_the_verdicts_change_where_they_are_kno
     versions = [one.version for one in KEPT.releases]
     listed = [one.version for one in Index.configured().releases("uvicorn")]
     assert versions == sorted(versions, key=Version) == listed[: len(versions)]
-    assert HEAD["pins"]["websockets"][:5] == [f"{name}=={version}" for name, version in base.pins().items()]
+    assert KEPT.websockets("websockets") == base.pins()["websockets"]
     found: dict[tuple[str, str], list[tuple[str, str]]] = {cell: [] for cell in KNOWN}
     for change in KEPT.changes():
         found.setdefault((change.implementation, change.case), []).append((change.after.version, change.verdict.name))
@@ -60,29 +60,38 @@ def test_every_verdict_rests_on_something() -> None:
 
 def test_a_part_of_it_measured_again_says_the_same_and_changes_no_byte(tmp_path: Path) -> None:
     some = ("0.3.0", "0.11.8", "0.12.0", "0.16.0", "0.17.0", "0.17.2", "0.19.0", "0.20.0", "0.35.0", "0.50.0", "0.50.1")
-    head, lines = survey.measure(Index.configured(), only=some)
-    assert len(lines) == len(some) * len(ROWS)
-    shutil.copy(survey.FILE, tmp_path)
-    survey.write({**head, "measured": "2030-01-01"}, lines, tmp_path / "survey.jsonl")
-    assert (tmp_path / "survey.jsonl").read_text() == survey.FILE.read_text()
+    found = survey.measure(Index.configured(), only=some)
+    assert {row["uvicorn"] for row in found} == set(some)
+    copy = dataclasses.replace(survey.KEPT, file=Path(shutil.copy(survey.KEPT.file, tmp_path)))
+    copy.write([{**row, "measured": "2030-01-01"} for row in found])
+    assert copy.file.read_text() == survey.KEPT.file.read_text()
 
 
-def test_what_differs_is_one_line_and_what_was_not_measured_stays_with_what_it_was_measured_with(
-    tmp_path: Path,
-) -> None:
-    file = tmp_path / "survey.jsonl"
-    shutil.copy(survey.FILE, file)
-    measured = {key: {**line} for key, line in LINES.items()}
-    measured["0.54.0", "auto"]["ran"] = "another.Class"
-    measured["0.54.0", "wsproto"] = {"released": "2026-09-25", "cause": "OTHER_PYTHON", "reason": "requires >=3.20"}
-    del measured["0.20.0", "wsproto"]
-    survey.write({**HEAD, "measured": "2030-01-01"}, measured, file)
-    before, after = (path.read_text().splitlines() for path in (survey.FILE, file))
-    head, *differing = [new for old, new in zip(before, after, strict=True) if old != new]
-    assert json.loads(head)["measured"] == "2030-01-01"
-    assert ["another.Class" in line for line in differing] == [False, False, True]
-    assert [json.loads(line).get("with") for line in differing] == [HEAD, HEAD, None]
-    assert survey.read(file).trials["wsproto", "none"] == KEPT.trials["wsproto", "none"]
+@pytest.mark.parametrize("cause", survey.PASSING)
+def test_what_another_day_or_python_can_judge_is_missing(cause: Cause, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = [Trial("0.20.0", name, case, reason="why", cause=cause) for name, case in KEPT.trials]
+    monkeypatch.setattr("harness.survey.measure", lambda *_: [trials])
+    found = survey.measure(Index.configured(), only=["0.20.0"])
+    assert [(row["implementation"], row["missing"]) for row in found] == [(name, "why") for name in ROWS]
+
+
+def test_what_differs_is_written_and_what_is_missing_or_the_same_stays(tmp_path: Path) -> None:
+    def row(name: str, version: str, **more: str) -> Row:
+        return {"name": name, "version": version, "measured": "before", "outcome": "opened", **more}
+
+    kept = Kept(tmp_path / "kept.jsonl", lambda row: (row["name"], "" if row["name"] == "loose" else row["version"]))
+    kept.write([row("b", "9.0"), row("b", "10.0"), row("a", "1"), row("c", "1"), row("d", "1"), row("loose", "1")])
+    later, missing = {"measured": "later"}, {"missing": "why"}
+    new = [row("b", "10.0", outcome="refused", **later), row("b", "9.0", **missing), row("a", "1", **later)]
+    kept.write([*new, row("c", "2", **later), row("e", "", **missing), row("loose", "2", **later)])
+    assert [(one["name"], one["version"], one["outcome"], one["measured"]) for one in kept.read()] == [
+        ("a", "1", "opened", "before"),
+        ("b", "9.0", "opened", "before"),
+        ("b", "10.0", "refused", "later"),
+        ("c", "2", "opened", "later"),
+        ("d", "1", "opened", "before"),
+        ("loose", "1", "opened", "before"),
+    ]
 
 
 def test_the_page_and_the_picture_say_what_the_files_say_now() -> None:
@@ -125,7 +134,7 @@ def test_without_browsers_and_node_their_rows_stay_and_what_was_spoilt_is_measur
     (project / ".environments").symlink_to(ROOT / ".environments")
     tools.mkdir()
     for tool in (tool for folder in ("/bin", "/usr/bin") for tool in Path(folder).iterdir()):
-        if not tool.name.startswith(("chrom", "firefox", "google-", "node", "npm", "Xvfb")):
+        if not tool.name.startswith(("chrom", "firefox", "google-", "node", "npm", "xvfb-run")):
             with suppress(FileExistsError):
                 (tools / tool.name).symlink_to(tool)
     kept = files(project)
@@ -137,8 +146,12 @@ def test_without_browsers_and_node_their_rows_stay_and_what_was_spoilt_is_measur
     assert "clients: not measured: " in done.stdout
     found = files(project)
     assert {name for name in kept if found[name] != kept[name]} <= {"survey.jsonl", "library.jsonl", "README.md"}
-    assert found["survey.jsonl"].splitlines()[1:] == kept["survey.jsonl"].splitlines()[1:]
-    assert found["README.md"].count("| refused |") == kept["README.md"].count("| refused |")
+    for name in ("survey", "library"):
+        again, before = (
+            dataclasses.replace(survey.KEPT, file=folder / "evidence" / f"{name}.jsonl") for folder in (project, ROOT)
+        )
+        assert [said(row) for row in again.read()] == [said(row) for row in before.read()]
+    assert found["README.md"].count("| refuses: ") == kept["README.md"].count("| refuses: ")
 
 
 def test_a_verb_or_a_word_that_is_none_is_refused() -> None:

@@ -6,7 +6,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import Any
 
 from tqdm.contrib.concurrent import thread_map
 
-from evidence import markdown, processes, rows
+from evidence import markdown, processes
 from evidence.clients.browsers import BROWSERS
 from evidence.clients.dialing import OFFERED
 from evidence.markdown import code
+from evidence.rows import Kept, Row, here
 from harness import place
 from harness.base import UV
 from harness.model import plain
@@ -30,40 +30,23 @@ Dial = Callable[[str], dict[str, Any]]
 # A client: its name, and what gets it ready: its version, and how it dials. That raises Unavailable.
 Client = tuple[str, Callable[[], tuple[str, Dial]]]
 Server = tuple[int, Path]  # its port, and the file that it logs to
-
-
-@dataclass(frozen=True)
-class Row(rows.Row):
-    """What became of one client: `opened`, `refused` (the server sent its 101), `failed` or `not tried`.
-
-    `subprotocol` is the one that the client believes was agreed, `reason` is in its own words, and
-    `control` is what became of it where the app does not send the header itself.
-    """
-
-    outcome: str
-    subprotocol: str | None
-    reason: str | None
-    control: str
-
-    def key(self) -> tuple[str, ...]:
-        """A browser is what a machine has: another version that says the same is no other measurement."""
-        return (self.name,) if self.name in {one.name for one in BROWSERS} else super().key()
-
-    def tried(self) -> bool:
-        return self.outcome != "not tried"
-
-
-read = partial(rows.read, Row, HERE.with_name("clients.jsonl"))
-write = partial(rows.write, HERE.with_name("clients.jsonl"))
+# A row is what became of one client: `opened`, `refused` (the server sent its 101) or `failed`; the `subprotocol`
+# that it believes was agreed, the `reason` in its own words, and what became of the `control`, where the app does not
+# send the header itself. A browser is what a machine has: another version that says the same is no other measurement.
+KEPT = Kept(
+    HERE.with_name("clients.jsonl"),
+    lambda row: (row["name"], "" if row["name"] in BROWSERS else row["version"]),
+)
 
 
 def clients() -> list[Client]:
-    """All of them: a script for each Python library, Node's packages, the browsers."""
+    """All of them, by name: a script for each Python library, Node's packages, the browsers."""
     scripts = {file.stem[5:].replace("_", "-"): file for file in HERE.glob("dial_*.py")}
     older = [("websockets", partial(_script, scripts["websockets"], f"--with=websockets=={one}")) for one in OLDER]
+    newest = [(name, partial(_script, file)) for name, file in scripts.items()]
     modules = [(name, partial(_module, name)) for name in ("ws", "undici")]
-    browsers = [(one.name, partial(lambda one: (one.version(), one.dial), one)) for one in BROWSERS]
-    return [*((name, partial(_script, file)) for name, file in scripts.items()), *older, *modules, *browsers]
+    browsers = [(name, one.ready) for name, one in BROWSERS.items()]
+    return sorted([*older, *newest, *modules, *browsers], key=lambda client: client[0])
 
 
 def _script(file: Path, *options: str) -> tuple[str, Dial]:
@@ -106,8 +89,7 @@ def measure(which: Iterable[Client] | None = None) -> list[Row]:
     """
     with serving("server.py") as broken, serving("cases/none.py") as control:
         one = partial(witness, broken=broken, control=control)
-        found = thread_map(one, list(which or clients()), max_workers=2, disable=None, leave=False, unit="client")
-    return rows.ordered(found)
+        return list(thread_map(one, list(which or clients()), max_workers=2, disable=None, leave=False, unit="client"))
 
 
 def serving(app: str) -> AbstractContextManager[Server]:
@@ -117,35 +99,37 @@ def serving(app: str) -> AbstractContextManager[Server]:
 
 
 def witness(client: Client, broken: Server, control: Server) -> Row:
-    """The row of a client."""
+    """The row of a client.
+
+    It has refused where the server sent it a 101, by its log, and it gave up before it held the handshake for open;
+    and where it opens the control.
+    """
     name, ready = client
     try:
         version, dial = ready()
     except (Unavailable, OSError, ValueError, KeyError) as error:
-        return Row(name, "", "not tried", None, _short(error), "not tried")
-    outcome, subprotocol, reason = ask(f"/{name}-{version}", dial, broken)
-    without = "opened" if ask(f"/{name}-{version}", dial, control)[0] == "opened" else "failed"
-    if (outcome, without) == ("refused", "failed"):  # then it has another reason
-        outcome = "failed"
-    return Row(name, version, outcome, subprotocol, reason, without)
+        return {"name": name, "version": "", "missing": _short(error)}
+    about = {"name": name, "version": version, **here()}
+    told, other = (ask(f"/{name}-{version}", dial, server) for server in (broken, control))
+    without = "opened" if other["outcome"] == "opened" else "failed"
+    if (told["outcome"], without) == ("refused", "failed"):  # then it has another reason
+        told["outcome"] = "failed"
+    return {**about, **told, "control": without}
 
 
-def ask(path: str, dial: Dial, server: Server) -> tuple[str, str | None, str | None]:
-    """Outcome, subprotocol and reason of one handshake.
-
-    A client has refused where the server sent it a 101, by its log, and it gave up before it held the handshake
-    for open; and where it opens the control.
-    """
+def ask(path: str, dial: Dial, server: Server) -> Row:
+    """Outcome, subprotocol and reason of one handshake."""
     port, log = server
     try:
         told = dial(f"ws://127.0.0.1:{port}{path}")
         opened, subprotocol, error = told["opened"], told["subprotocol"] or None, told["error"]
-    except (Unavailable, ValueError, KeyError, TypeError) as failure:
-        return "failed", None, _short(failure)
+    except (Unavailable, OSError, ValueError, KeyError, TypeError) as failure:
+        return {"outcome": "failed", "subprotocol": None, "reason": _short(failure)}
     if opened and error is None:
-        return "opened", subprotocol, None
-    accepted = f'"WebSocket {path}" [accepted]' in log.read_text(errors="replace")
-    return "refused" if accepted and not opened else "failed", None, plain(error or "") or None
+        return {"outcome": "opened", "subprotocol": subprotocol, "reason": None}
+    refused = not opened and f'"WebSocket {path}" [accepted]' in log.read_text(errors="replace")
+    outcome = "refused" if refused else "failed"
+    return {"outcome": outcome, "subprotocol": None, "reason": plain(error or "") or None}
 
 
 def _short(error: Exception) -> str:
@@ -153,48 +137,37 @@ def _short(error: Exception) -> str:
     return re.sub(r"(?<![\w.])/[^\s'\"]*/", "", plain(str(error)))[-200:]
 
 
-def summary(found: Iterable[Row]) -> str:
-    """How many clients refuse, what the others believe in, and what became of the control, in sentences."""
-    tried = [row for row in found if row.tried()]
-    by = {outcome: [row for row in tried if row.outcome == outcome] for outcome in ("refused", "opened", "failed")}
-    count = len({row.name for row in by["refused"]})
-    lines = [f"Of {len({row.name for row in tried})} clients {count} refuse the connection: {_names(by['refused'])}."]
-    for believed in dict.fromkeys(row.subprotocol for row in by["opened"]):
-        others = [row for row in by["opened"] if row.subprotocol == believed]
-        lines.append(f"With {_names(others, ' and ')} it opens, and {wrong(others[0])}.")
-    lines += [f"{_names([row])} failed for another reason." for row in by["failed"]]
-    other = _names(row for row in tried if row.control != "opened")
-    all_ = f"all open, but {other}" if other else "all of them open"
-    return " ".join([*lines, f"Without the header (`cases/none.py`, the control) {all_}."])
+def told(found: Sequence[Row]) -> str:
+    """What became of the clients, in sentences and each in a table."""
+    cells = ([f"{row['name']} {row['version']}", does(row), code(row["reason"] or ""), row["control"]] for row in found)
+    table = markdown.table(["client", "what it does", "in its own words", "without the header"], cells)
+    return f"{counted(found)} among them. {words(found)}\n\n{table}"
 
 
-def _names(found: Iterable[Row], between: str = ", ") -> str:
-    versions = {name: [row.version for row in group] for name, group in groupby(found, lambda row: row.name)}
-    return between.join(f"{name} {'/'.join(all_)}" for name, all_ in versions.items())
+def counted(found: Iterable[Row]) -> str:
+    """How many clients refuse."""
+    outcomes = {(row["name"], row["outcome"]) for row in found}
+    refuse = {name for name, outcome in outcomes if outcome == "refused"}
+    browsers = ("no browsers", "one browser", "two browsers", "three browsers")[len(refuse & BROWSERS.keys())]
+    count = len({name for name, _ in outcomes})
+    return f"Of {count} clients tried, {len(refuse)} refuse the connection, {browsers}"
+
+
+def does(row: Row) -> str:
+    """What a client does, and what befalls an app with it."""
+    if row["outcome"] != "opened":
+        return "refuses: no connection" if row["outcome"] == "refused" else "fails for another reason"
+    believed = f"opens, and reports {code(row['subprotocol'] or 'nothing')}"
+    if row["subprotocol"] == OFFERED:
+        return f"{believed}: it works, and nobody learns that others fail"
+    return f"{believed}, which nobody offered: code that compares finds no match"
 
 
 def words(found: Iterable[Row]) -> str:
     """What websockets says of the refusal in each of its versions, in a sentence."""
-    said, told = [row for row in found if (row.name, row.outcome) == ("websockets", "refused")], []
-    for quoted, group in groupby(said, lambda row: (row.reason or "").partition(OFFERED)[0]):
-        versions = [row.version for row in group]
-        told.append(f"{' to '.join(dict.fromkeys([versions[0], versions[-1]]))} {code(quoted + '…')}")
-    return f"What websockets says of it: {'; '.join(told)}."
-
-
-def table(found: Iterable[Row]) -> str:
-    """What became of each client, as a Markdown table."""
-    lines = []
-    for row in found:
-        said = code(row.reason or "") or ("says nothing more" if row.outcome == "refused" else "")
-        lines.append([f"{row.name} {row.version}", row.outcome, wrong(row), said, row.control])
-    return markdown.table(["client", "outcome", "what goes wrong", "in its own words", "without the header"], lines)
-
-
-def wrong(row: Row) -> str:
-    """What befalls an app with this client."""
-    if row.outcome != "opened":
-        return "no connection" if row.outcome == "refused" else ""
-    believed, meant = code(row.subprotocol or "nothing"), "it works, and nobody learns that others fail"
-    other = f"the client reports {believed}, which nobody offered: code that compares finds no match"
-    return f"the client reports {believed}: {meant}" if row.subprotocol == OFFERED else other
+    refusals = [row for row in found if (row["name"], row["outcome"]) == ("websockets", "refused")]
+    said = []
+    for quoted, group in groupby(refusals, lambda row: (row["reason"] or "").partition(OFFERED)[0]):
+        versions = [row["version"] for row in group]
+        said.append(f"{' to '.join(dict.fromkeys([versions[0], versions[-1]]))} {code(quoted + '…')}")
+    return f"What websockets says of it: {'; '.join(said)}."

@@ -1,12 +1,15 @@
 """The browsers: each opens a page that dials, and tells on its console and in its logs what came of it."""
 
 import contextlib
+import os
 import re
 import shutil
+import signal
 import subprocess
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evidence import processes
 from evidence.clients.dialing import OFFERED
@@ -21,7 +24,6 @@ socket.onopen = () => {{ console.log("it opened with <" + socket.protocol + ">")
 socket.onmessage = () => {{ console.log("a message came"); socket.close(); }};
 socket.onclose = () => console.log("it closed;");
 </script>"""
-VERSION = r"\d+(?:\.\d+)+\w*"
 # For firefox. Whatever else a browser would ask for goes to a proxy that is not there: it reaches this machine alone.
 PREFERENCES = """
 user_pref("devtools.console.stdout.content", true);
@@ -42,94 +44,78 @@ class Browser:
     `words` is a pattern of what stands in the files that it leaves there, with the reason as its only group.
     """
 
-    name: str
     programs: tuple[str, ...]
     options: str
     words: str
     screen: bool = False
 
-    def version(self) -> str:
-        """The version that it says it has. Raises Unavailable where it, or the screen that it needs, is not there."""
+    def ready(self) -> tuple[str, Callable[[str], dict[str, Any]]]:
+        """Its version, and how it dials. Raises Unavailable where it, or the screen that it needs, is not there."""
         with place.scratch("browser") as folder:
-            return str(re.findall(VERSION, self._run(folder, "--version", VERSION))[0])
+            said = place.run([*self._command(), "--version"], folder, _variables(folder))
+        return re.findall(r"\d+(?:\.\d+)+\w*", said)[0], self.dial
 
-    def dial(self, url: str) -> dict[str, str | bool | None]:
+    def dial(self, url: str) -> dict[str, Any]:
         """What came of one handshake, as the programs of the other clients tell it. Raises Unavailable."""
         for _ in range(TRIES):  # a browser that is ended does not always write its last words
-            with place.scratch("browser") as folder:
-                (folder / "page.html").write_text(PAGE.replace("URL", url))
-                (folder / "user.js").write_text(PREFERENCES)
-                said = self._run(folder, (folder / "page.html").as_uri(), "it closed;")
+            said = self._said(url)
             opened, words = re.search(r"it opened with <([^>]*)>", said), re.search(self.words, said)
             if opened or words:
                 break
         error = None if "a message came" in said else words[1] if words else ""
         return {"opened": bool(opened), "subprotocol": opened[1] if opened else None, "error": error}
 
-    def _program(self) -> str:
-        if self.screen and not shutil.which("Xvfb"):
-            raise Unavailable("Xvfb is not installed")
-        for name in self.programs:
-            for found in [shutil.which(name), *map(str, Path("/").glob(name[1:]) if name[0] == "/" else [])]:
-                if found:
-                    return found
-        raise Unavailable(f"{self.name} is not installed")
+    def _said(self, url: str) -> str:
+        """What it leaves in its folder once the page has come to its end. Raises Unavailable where it never does."""
+        with place.scratch("browser") as folder:
+            page, printed = folder / "page.html", folder / "printed.log"
+            page.write_text(PAGE.replace("URL", url))
+            (folder / "user.js").write_text(PREFERENCES)
+            command = [*self._command(), *self.options.split(), page.as_uri()]
 
-    def _run(self, folder: Path, argument: str, until: str) -> str:
-        """What it leaves in the folder once that matches a pattern. Raises Unavailable where it never does."""
-        theirs = ("XDG_", "MOZ_")  # folders and settings of the user's
-        variables = {name: value for name, value in processes.direct().items() if not name.startswith(theirs)}
-        variables.update(HOME=str(folder), TMPDIR=str(folder), MOZ_LOG="nsWebSocket:5")
-        command = [self._program(), *self.options.split(), argument]
-        with contextlib.ExitStack() as stack:
-            if self.screen:
-                number, screen = folder / "screen.txt", ["Xvfb", "-displayfd", "1", "-nolisten", "tcp"]
-                stack.callback(_stop, stack.enter_context(processes.started(screen, folder, number, variables)))
-                variables["DISPLAY"] = ":" + _wait(number, r"(?m)^\d+$")
-            printed = folder / "printed.log"
-            process = stack.enter_context(processes.started(command, folder, printed, variables))
-            _wait(printed, until)
-            _stop(process)
-        return "\n".join(file.read_text(errors="replace") for file in sorted(folder.glob("*.log")))
+            def ended() -> bool:
+                return "it closed;" in printed.read_text(errors="replace")
 
+            with processes.started(command, printed, _variables(folder), ended, LIMIT) as process:
+                os.killpg(process.pid, signal.SIGTERM)  # so that it puts away what it has open
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+            return "\n".join(file.read_text(errors="replace") for file in sorted(folder.glob("*.log")))
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Let a process put away what it has open; what is left of it is killed."""
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(5)
+    def _command(self) -> list[str]:
+        if self.screen and not shutil.which("xvfb-run"):
+            raise Unavailable("xvfb-run is not installed")
+        beside = [*Path("/usr/lib").glob("*/webkit2gtk-4.*"), *Path("/usr/libexec").glob("webkit2gtk-4.*")]
+        where = os.pathsep.join([os.environ["PATH"], *map(str, beside)])
+        found = [path for name in self.programs if (path := shutil.which(name, path=where))]
+        if not found:
+            raise Unavailable(f"{self.programs[0]} is not installed")
+        return [*(["xvfb-run", "-a"] if self.screen else []), found[0]]
 
 
-def _wait(file: Path, pattern: str) -> str:
-    """What in a growing file matches. Raises Unavailable where nothing does in time."""
-    deadline = time.monotonic() + LIMIT
-    while time.monotonic() < deadline:
-        if found := re.search(pattern, file.read_text(errors="replace")):
-            return found[0]
-        time.sleep(0.05)
-    raise Unavailable(f"no answer within {LIMIT:g} s")
+def _variables(folder: Path) -> dict[str, str]:
+    """The environment of a browser, without folders and settings of the user's."""
+    kept = {name: value for name, value in processes.direct().items() if not name.startswith(("XDG_", "MOZ_"))}
+    return {**kept, "HOME": str(folder), "TMPDIR": str(folder), "MOZ_LOG": "nsWebSocket:5"}
 
 
-BROWSERS = (
-    Browser(
-        "chromium",
+BROWSERS = {
+    "chromium": Browser(
         ("chromium", "chromium-browser", "google-chrome"),
         "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
         " --disable-component-update --proxy-server=127.0.0.1:9 --enable-logging=stderr"
         " --user-data-dir=profile --log-net-log=net.log",
         r"(Error during WebSocket handshake: [^\"\\]+)",
     ),
-    Browser(
-        "firefox",
-        ("firefox-esr", "firefox"),
+    "firefox": Browser(
+        ("firefox", "firefox-esr"),
         "--headless --no-remote --profile .",
         r"WebsocketChannel::OnStartRequest: (Server replied [^\n]+)",
     ),
-    Browser(
-        "webkitgtk",
-        ("/usr/lib/*/webkit2gtk-4.*/MiniBrowser", "/usr/libexec/webkit2gtk-4.*/MiniBrowser"),
+    "webkitgtk": Browser(
+        ("MiniBrowser",),
         "--enable-write-console-messages-to-stdout=true",
         r"WebSocket connection to '[^']*' failed: ([^\n]+)",
         screen=True,
     ),
-)
+}

@@ -9,11 +9,9 @@ from aiohttp import ClientSession
 from dialing import OFFERED, tell
 
 
+@tell
 async def dial(url):
     async with ClientSession() as session, session.ws_connect(url, protocols=[OFFERED]) as connection:
         yield connection.protocol
         await connection.send_str("scope?")
         await connection.receive_str()
-
-
-tell(dial)

@@ -9,11 +9,9 @@ from dialing import OFFERED, tell
 from httpx_ws import aconnect_ws
 
 
+@tell
 async def dial(url):
     async with aconnect_ws(url, subprotocols=[OFFERED]) as connection:
         yield connection.subprotocol
         await connection.send_text("scope?")
         await connection.receive_text()
-
-
-tell(dial)

@@ -10,6 +10,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Request, TextMessage
 
 
+@tell
 async def dial(url):
     parts, connection = urlsplit(url), WSConnection(ConnectionType.CLIENT)
     with socket.create_connection((parts.hostname, parts.port)) as network:
@@ -22,6 +23,3 @@ async def dial(url):
                     network.sendall(connection.send(TextMessage("scope?")))
                 if isinstance(event, TextMessage):
                     return
-
-
-tell(dial)

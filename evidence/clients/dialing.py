@@ -1,12 +1,15 @@
 """What the Python clients have in common: each dials the URL that it is given, and tells what came of it."""
 
 import asyncio
+import io
 import json
+import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 OFFERED = "ocpp2.0.1"
@@ -17,7 +20,7 @@ def tell(dial: Callable[[str], AsyncIterator[str | None]]) -> None:
     """Dial the URL of the command line and print a line of JSON; where there is none, print the library's version.
 
     To dial is to yield the subprotocol that the library believes in, once the handshake is open, and then to send a
-    message and wait for the answer. What it raises is told in its own words.
+    message and wait for the answer. What it raises, and what it logs of errors, is told in its own words.
     """
     if len(sys.argv) == 1:
         print(version(Path(sys.argv[0]).stem.removeprefix("dial_")))
@@ -26,13 +29,15 @@ def tell(dial: Callable[[str], AsyncIterator[str | None]]) -> None:
         print(json.dumps(asyncio.run(_told(dial, sys.argv[1]))))
 
 
-async def _told(dial: Callable[[str], AsyncIterator[str | None]], url: str) -> dict[str, bool | str | None]:
-    told: dict[str, bool | str | None] = {"opened": False, "subprotocol": None, "error": None}
+async def _told(dial: Callable[[str], AsyncIterator[str | None]], url: str) -> dict[str, Any]:
+    told: dict[str, Any] = {"opened": False, "subprotocol": None, "error": None}
+    logged = io.StringIO()
+    logging.basicConfig(level=logging.ERROR, stream=logged, format="; %(message)s")
     try:
         async for subprotocol in dial(url):
             told.update(opened=True, subprotocol=subprotocol)
     except Exception as raised:
         error = getattr(raised, "exceptions", [raised])[0]  # anyio wraps it in an ExceptionGroup
-        words = "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
+        words = f"{type(error).__name__}: {error}{logged.getvalue()}"
         told["error"] = " ".join(words.split()).replace(str(urlsplit(url).port), "PORT")
     return told
