@@ -15,7 +15,6 @@ from harness.place import ROOT, write_whole
 from harness.survey import NEWEST, ROWS
 
 PAGE = PICTURE.with_name("README.md")
-FAULTS = {"runs": "runs", "wrong": "wrong verdicts", "left": "processes or files left", "tracebacks": "tracebacks"}
 
 
 def write() -> None:
@@ -26,7 +25,7 @@ def write() -> None:
 
 def text() -> str:
     """The page."""
-    kept = survey.read()
+    kept, faults = survey.read(), json.loads(PAGE.with_name("faults.json").read_text())
     files = {name: file.relative_to(ROOT) for name, file in asking.cases().items()}
     cases = "\n".join(f"- [{name}](../{file}): {MEANINGS.get(name, name)}" for name, file in files.items())
     return f"""<!-- Generated whole by `make evidence`, from the files beside it. -->
@@ -83,7 +82,8 @@ lines that go out, and the verdict ([central.py](../tests/apps/central.py), `NON
 
 {_measured(pythons.KEPT, "pythons.py")}
 
-{_faults()}
+`make test-faults` put in {faults["faults"]} faults, last on {faults["measured"][:10]}: {faults["runs"]} runs,
+{faults["wrong"]} wrong verdicts, {faults["left"]} processes or files left, {faults["tracebacks"]} tracebacks.
 """
 
 
@@ -131,13 +131,6 @@ def link(release: str) -> str:
     """The pull request of a release that changed a verdict."""
     number = PULL_REQUESTS[release].number
     return f"[#{number}]({UPSTREAM}/pull/{number})"
-
-
-def _faults() -> str:
-    """What the last `make test-faults` counted."""
-    counted = json.loads(PAGE.with_name("faults.json").read_text())
-    said = ", ".join(f"{counted[name]} {words}" for name, words in FAULTS.items())
-    return f"`make test-faults` put in {counted['faults']} faults, last on {counted['measured'][:10]}: {said}."
 
 
 def facts() -> Sequence[str]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, takewhile
+from itertools import groupby, product, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from harness.survey import ROWS
 
 CASES = tuple(asking.cases())
 PASSING = (Cause.FAILED, Cause.LATE, Cause.OTHER_PYTHON)  # which another day or machine need not see
+UNKNOWN: Row = {"cause": "FAILED", "reason": "not measured"}
 # A row is one implementation on one release: the class that ran, and by case the verdict with the lines that were
 # sent. Where all cases have the same reason for which none can be judged, it has that, and where all
 # implementations have it too, there is one row for the release.
@@ -71,9 +72,7 @@ class Survey:
 
     def websockets(self, implementation: str) -> str:
         """The version of websockets that an implementation ran with, on the newest release."""
-        return next(
-            str(row["websockets"]) for row in reversed(self.rows) if row.get("implementation") == implementation
-        )
+        return str([row["websockets"] for row in self.rows if row.get("implementation") == implementation][-1])
 
     @property
     def hidden(self) -> int:
@@ -146,23 +145,20 @@ def read() -> Survey:
     """The survey that is kept."""
     rows = KEPT.read()
     of = {KEPT.key(row): row for row in rows}
-    dates = {row["uvicorn"]: row["released"] for row in rows}
-    trials = {
-        (name, case): [
-            _trial(version, name, case, of.get((version, name)) or of.get((version, "")) or {}) for version in dates
-        ]
-        for name in ROWS
-        for case in CASES
-    }
-    return Survey(rows, [Release(version, date, False, "", "") for version, date in dates.items()], trials)
+    releases = {row["uvicorn"]: Release(row["uvicorn"], row["released"], False, "", "") for row in rows}
+    trials = {}
+    for name, case in product(ROWS, CASES):
+        told = ((version, of.get((version, name)) or of.get((version, ""), UNKNOWN)) for version in releases)
+        trials[name, case] = [_trial(version, name, case, row) for version, row in told]
+    return Survey(rows, list(releases.values()), trials)
 
 
 def _trial(version: str, name: str, case: str, row: Row) -> Trial:
-    told = row.get("cases", {}).get(case) or {"inconclusive": [], "cause": "FAILED", "reason": "not measured", **row}
+    """What a row, or the part of it that is about one case, says of that."""
+    told = row.get("cases", {}).get(case) or {"inconclusive": [], **row}
     [verdict] = [one for one in Verdict if one.name in told]
-    cause = Cause[told["cause"]] if "cause" in told else None
-    ran = "" if cause else row["ran"]
-    return Trial(version, name, case, verdict, told.get("reason", ""), cause, ran, told[verdict.name])
+    trial = Trial(version, name, case, ran=row.get("ran", ""), sent=told[verdict.name])
+    return trial.judged(verdict, told.get("reason", ""), Cause[told["cause"]] if "cause" in told else None)
 
 
 def words(one: Range, quoted: Callable[[str], str] = str) -> str:
