@@ -93,7 +93,8 @@ def answer(pins: Sequence[str], command: Sequence[str], case: str) -> Row:
             status = plain(f"HTTP/1.{response.version % 10} {response.status} {response.reason}")
             sent = [plain(value) for value in response.headers.get_all("Sec-WebSocket-Protocol", [])]
             if status.startswith(SWITCHED):
-                scope = plain(response.fp.read(response.fp.read(2)[1]).decode(errors="replace"))  # one short frame
+                length = int.from_bytes(response.fp.read(2)[1:], "big")  # of the one short frame
+                scope = plain(response.fp.read(length).decode(errors="replace"))
         time.sleep(0.2)  # for what it logs of that
         return {"status": status, "sent": sent, "scope": scope, "logged": processes.last_error(log)}
 
