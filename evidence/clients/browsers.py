@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,9 +78,7 @@ class Browser:
                 return "it closed;" in printed.read_text(errors="replace")
 
             with processes.started(command, printed, _variables(folder), ended, LIMIT) as process:
-                os.killpg(process.pid, signal.SIGTERM)  # so that it puts away what it has open
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(5)
+                _stop(process)
             return "\n".join(file.read_text(errors="replace") for file in sorted(folder.glob("*.log")))
 
     def _command(self) -> list[str]:
@@ -91,6 +90,17 @@ class Browser:
         if not found:
             raise Unavailable(f"{self.programs[0]} is not installed")
         return [*(["xvfb-run", "-a"] if self.screen else []), found[0]]
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """Let a process and its group, perhaps with a screen, put away what they have open."""
+    deadline = time.monotonic() + 5
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # the second is what macOS says of zombies
+        os.killpg(process.pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            process.poll()
+            os.killpg(process.pid, 0)
+            time.sleep(0.02)
 
 
 def _variables(folder: Path) -> dict[str, str]:
