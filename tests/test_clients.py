@@ -70,10 +70,11 @@ def test_a_client_that_hangs_crashes_prints_junk_or_is_missing_costs_its_row_alo
 
 def test_who_never_got_a_101_or_does_not_open_the_control_has_failed_and_not_refused(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text('"WebSocket /other-1" [accepted]')
-    with clients.serving("server.py") as broken:
-        for first in (broken, (9, tmp_path / "log.txt")):
-            found = clients.witness(("websockets", NAMED["websockets"]), first, broken)
-            assert (found["outcome"], found["control"]) == ("failed", "failed")
+    client, unasked = ("websockets", NAMED["websockets"]), (9, tmp_path / "log.txt")
+    with clients.serving("server.py") as broken, clients.serving("cases/none.py") as control:
+        for first, second, opens in ((unasked, control, "opened"), (broken, broken, "failed")):
+            found = clients.witness(client, first, second)
+            assert (found["outcome"], found["control"]) == ("failed", opens)
     with pytest.raises(ConnectionRefusedError):  # the server ended with the block
         socket.create_connection(("127.0.0.1", broken[0]))
 
