@@ -18,7 +18,6 @@ from harness.survey import ROWS
 
 CASES = tuple(asking.cases())
 PASSING = (Cause.FAILED, Cause.LATE, Cause.OTHER_PYTHON)  # which another day or machine need not see
-UNKNOWN: Row = {"cause": "FAILED", "reason": "not measured"}
 # A row is one implementation on one release: the class that ran, and by case the verdict with the lines that were
 # sent. Where all cases have the same reason for which none can be judged, it has that, and where all
 # implementations have it too, there is one row for the release.
@@ -148,17 +147,18 @@ def read() -> Survey:
     releases = {row["uvicorn"]: Release(row["uvicorn"], row["released"], False, "", "") for row in rows}
     trials = {}
     for name, case in product(ROWS, CASES):
-        told = ((version, of.get((version, name)) or of.get((version, ""), UNKNOWN)) for version in releases)
+        told = ((version, of.get((version, name)) or of.get((version, ""), {})) for version in releases)
         trials[name, case] = [_trial(version, name, case, row) for version, row in told]
     return Survey(rows, list(releases.values()), trials)
 
 
 def _trial(version: str, name: str, case: str, row: Row) -> Trial:
     """What a row, or the part of it that is about one case, says of that."""
-    told = row.get("cases", {}).get(case) or {"inconclusive": [], **row}
+    told = row.get("cases", {}).get(case) or {"inconclusive": [], "cause": "FAILED", "reason": "not measured", **row}
     [verdict] = [one for one in Verdict if one.name in told]
-    trial = Trial(version, name, case, ran=row.get("ran", ""), sent=told[verdict.name])
-    return trial.judged(verdict, told.get("reason", ""), Cause[told["cause"]] if "cause" in told else None)
+    cause = Cause[told["cause"]] if "cause" in told else None
+    trial = Trial(version, name, case, ran="" if cause else row["ran"], sent=told[verdict.name])
+    return trial.judged(verdict, told.get("reason", ""), cause)
 
 
 def words(one: Range, quoted: Callable[[str], str] = str) -> str:

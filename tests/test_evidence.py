@@ -73,6 +73,19 @@ def test_what_another_day_or_python_can_judge_is_missing(cause: Cause, monkeypat
     assert [(row["implementation"], row["missing"]) for row in found] == [(name, "why") for name in ROWS]
 
 
+def test_a_case_and_an_implementation_that_were_not_measured_yet_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row for row in survey.KEPT.read() if survey.KEPT.key(row) != ("0.54.0", "auto")]
+    del rows[-1]["cases"]["none"]  # of websockets-sansio
+    monkeypatch.setattr(survey, "KEPT", dataclasses.replace(survey.KEPT, file=tmp_path / "survey.jsonl"))
+    survey.KEPT.write(rows)
+    last = {cell: trials[-1] for cell, trials in survey.read().trials.items()}
+    unknown = {cell for cell, one in last.items() if (one.cause, one.reason) == (Cause.FAILED, "not measured")}
+    assert unknown == {("websockets-sansio", "none"), *(("auto", case) for case in survey.CASES)}
+    assert all((one.cause is None) == (one.verdict is not Verdict.inconclusive) for one in last.values())
+
+
 def test_what_differs_is_written_and_what_is_missing_or_the_same_stays(tmp_path: Path) -> None:
     def row(name: str, version: str, **more: str) -> Row:
         return {"name": name, "version": version, "measured": "before", "outcome": "opened", **more}
