@@ -10,23 +10,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.asking import REPORTED
 from harness.index import Index, Release
 from harness.judge import Judge, Question
 from harness.model import App, Verdict
 from harness.place import ROOT, scratch
 from harness.prose import fenced, folded, public
 
-# The app of server.py, without what client.py's log needs.
-REPORTED = """
-HEADERS = [("Sec-WebSocket-Protocol", "ocpp2.0.1, ocpp2.0, ocpp1.6")]
-
-
-async def app(scope, receive, send):
-    assert scope["type"] == "websocket", "no lifespan"
-    await receive()
-    await send({"type": "websocket.accept", "subprotocol": "ocpp2.0.1"})
-    await receive()
-"""
+REPRO = ROOT / "harness" / "repro.py"  # the example for the reported app; others differ in the pins, app and last line
 UNFOLDED = 85  # lines
 BLOCK = re.compile(r"(?m)^# /// script$\s(^#(| .*)$\s)+^# ///$\s")  # PEP 723: a file may have one
 
@@ -36,10 +27,8 @@ def given(asked: Question, index: Index, bad: Sequence[Release], good: Sequence[
     if not bad:
         return "No example: nothing fails."
     text = public(composed(asked, bad[-1].version))
-    if not text:
-        return "No example: the app is not in a file of its own."
-    if not shows(text, asked, index, bad, good):
-        return "No example: what is in the app's file does not show it by itself."
+    if not text or not shows(text, asked, index, bad, good):
+        return "No example: no file was found that shows it by itself."
     failed, opened = (" and ".join(one.version for one in some) for some in (bad, good))
     ran = f"Run by itself just now, it ends with status 1 with uvicorn {failed}"
     ran += f", and with status 0 with {opened}." if good else "."
@@ -54,21 +43,16 @@ def composed(asked: Question, uvicorn: str) -> str:
     place, _, name = app.name.rpartition(":")
     if not place.endswith(".py"):
         return ""
-    own = app.case.startswith("APP=")
-    reported = not own and place == str(ROOT / "server.py")
-    text = REPORTED.strip() if reported else part_of(BLOCK.sub("", Path(place).read_text()), own).strip()
+    reported, show = re.split(r"\n+(?=def show)", BLOCK.sub("", REPRO.read_text()))
+    text = reported if app.case == REPORTED else served_only(BLOCK.sub("", Path(place).read_text()))
     pins = asked.base.named().split(", ")[1:]
     if any(line.startswith("-r ") for line in asked.base.requirements):
         pins = [f"{one}=={version}" for one, version in asked.base.versions.items()]
-    if not own:
-        pins = [pin for pin in pins if not pin.startswith("loguru") or "loguru" in text]
-    lines = "".join(f'#   "{pin}",\n' for pin in [f"uvicorn=={uvicorn}", *pins])
+    needed = [pin for pin in pins if not pin.startswith("loguru=") or "loguru" in text]  # only server.py's log needs it
+    lines = "".join(f'#   "{pin}",\n' for pin in [f"uvicorn=={uvicorn}", *needed])
     python = ".".join(asked.base.interpreter.version.split(".")[:2])
-    shake = (ROOT / "harness" / "shake.py").read_text()
-    return (
-        f'# /// script\n# requires-python = ">={python}"\n# dependencies = [\n{lines}# ]\n# ///\n'
-        f"{text}\n\n\n{shake[shake.index('def show') :]}\n\n{call(app, name, text)}\n"
-    )
+    block = f'# /// script\n# requires-python = ">={python}"\n# dependencies = [\n{lines}# ]\n# ///\n'
+    return f"{block}{text.strip()}\n\n\n{show[: show.index('show(app, ws=')]}{call(app, name, text)}\n"
 
 
 def call(app: App, name: str, text: str) -> str:
@@ -76,18 +60,21 @@ def call(app: App, name: str, text: str) -> str:
     words = [name, f'ws="{app.ws}"']
     said = (("headers", app.headers, "HEADERS"), ("offered", app.offer, "OFFER"), ("none", app.none, "NONE"))
     for word, value, own in said:
-        if value is not None or re.search(rf"(?m)^{own}\b", text):
-            words.append(f"{word}={own if value is None else json.dumps(value)}")
-    path = [f"path={json.dumps(app.path)}"] if app.path != "/" else []
-    return f"show({', '.join([*words, *path])})"
+        if value is not None:
+            words.append(f"{word}={json.dumps(value)}")
+        elif re.search(rf"(?m)^{own}\b", text):
+            words.append(f"{word}={own}")
+    if app.path != "/":
+        words.append(f"path={json.dumps(app.path)}")
+    return f"show({', '.join(words)})"
 
 
-def part_of(text: str, own: bool) -> str:
-    """A module without what it does where it is run: it would serve for ever. A case goes without its docstring too."""
+def served_only(text: str) -> str:
+    """A module without its docstring, and without what it does where it is run: it would serve for ever."""
     lines = text.splitlines()
     for node in reversed(ast.parse(text).body):
-        main = isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
-        if main or (not own and isinstance(node, ast.Expr)):
+        told = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if told or (isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)):
             del lines[node.lineno - 1 : node.end_lineno]
     return "\n".join(lines)
 
@@ -100,6 +87,6 @@ def shows(text: str, asked: Question, index: Index, bad: Sequence[Release], good
         with Judge(alone, index) as judging:
             failed, opened = ([judging.release(one)[0] for one in some] for some in (bad, good))
             shutil.rmtree(judging.printed, ignore_errors=True)
-    said = ("agrees on no subprotocol.", "and may name one.")  # a Python that fails ends with status 1 too
-    fails = all(one.verdict is Verdict.rejected and one.reason.endswith(said) for one in failed)
+    # A Python that fails ends with status 1 too.
+    fails = all(one.verdict is Verdict.rejected and "; It fails: " in one.reason for one in failed)
     return fails and all(one.verdict is Verdict.open for one in opened)

@@ -36,10 +36,10 @@ def paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
-def difference(names: Sequence[str], good: Sequence[str], bad: Sequence[str]) -> str:
+def difference(good: Sequence[str], bad: Sequence[str]) -> str:
     """Two handshakes as a diff, without what differs each time."""
     before, after = ([RANDOM.sub(r"\1: ...", line) for line in lines] for lines in (good, bad))
-    return "\n".join(difflib.unified_diff(before, after, names[0], names[1], lineterm="", n=99))
+    return fenced("\n".join(difflib.unified_diff(before, after, "opens", "fails", lineterm="", n=99)), "diff")
 
 
 def public(text: str) -> str:
