@@ -1,124 +1,101 @@
-"""What the lesson asks: the steps with their commands, and the last questions; each answered by what is measured."""
+"""What the lesson asks. What is measured answers: the first choice whose pattern is found in it is true."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.model import HEADER
 
-RESPONSE = rf"(?i)< (http|{HEADER})|verdict: "
-LINES = ("none", "one", "two")
-VERDICTS = ("it opens", "the client refuses it", "neither: something else happens")
+OLDEST = "0.12.1"  # the first that the pins of the cases can judge
+RESPONSE = f"< (HTTP|{HEADER})|verdict: "
+FOUND = "(last|first) (good|bad|fixed): "
+LINES = {"two or more": f"< {HEADER}.*< {HEADER}", "one": f"< {HEADER}", "none": "verdict: "}
+VERDICTS = {
+    "it opens": "verdict: open",
+    "the client refuses it": "verdict: rejected",
+    "neither: something else happens": "verdict: inconclusive",
+}
+CHANGES = {
+    "the first bad release": "first bad: 0.20.0",
+    "the first fixed release": "first fixed: 0.20.0",
+    "neither": "first ",
+}
 
 
-def count(lines: Sequence[str]) -> str:
-    """a, b or c for no line of the header, one or two; empty for more."""
-    return "abc"[sum(line.lower().startswith(f"< {HEADER}") for line in lines) :][:1]
-
-
-def verdict(lines: Sequence[str]) -> str:
-    """a, b or c for open, rejected or inconclusive; empty where there is no verdict."""
-    found = re.match(r"verdict: (open|rejected|inconclusive)", lines[-1] if lines else "")
-    return {"open": "a", "rejected": "b", "inconclusive": "c"}[found[1]] if found else ""
-
-
-def change(lines: Sequence[str]) -> str:
-    """a or b where 0.20.0 is the first bad or the first fixed; c where it is neither."""
-    found = re.search(r"first (bad|fixed): 0\.20\.0", "\n".join(lines))
-    return {"bad": "a", "fixed": "b"}[found[1]] if found else "c"
-
-
-def helped(reported: bool, other: bool) -> tuple[bool, bool, bool]:
-    return reported and not other, other and not reported, reported and other
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
-    """A question to answer before a command runs; `answers` matches the lines of its output that tell, and `measured`
-    makes of these the choice a, b or c, or nothing."""
+    """A question and its choices with their patterns; the command that answers it, and why it is so.
 
-    command: str
+    `tells` is the pattern of the lines of its output that answer. Without a command, all that was measured answers.
+    """
+
     asks: str
-    choices: tuple[str, str, str]
-    measured: Callable[[Sequence[str]], str]
-    why: str
-    answers: str = RESPONSE
+    choices: Mapping[str, str]
+    command: str = ""
+    why: str = ""
+    tells: str = RESPONSE
 
 
-BROKEN, FIXED = "make broken", "make fixed"
-CONTROL, ACCEPTED = "make try UVICORN=0.20.0 CASE=none", "make try UVICORN=0.18.3 CASE=accept-headers"
+BROKEN, CONTROL = "make broken", "make try UVICORN=0.20.0 CASE=none"
 ALONE = "make bisect CASE=header-alone GOOD=0.22.0 BAD=0.18.0"
 STEPS = (
     Step(
-        BROKEN,
         "The app accepts with subprotocol='ocpp2.0.1', and uvicorn is told in headers=\n"
         "to send Sec-WebSocket-Protocol: ocpp2.0.1, ocpp2.0, ocpp1.6 as well.\n"
         "How many lines of this header has the response of uvicorn 0.20.0?",
         LINES,
-        count,
+        BROKEN,
         "uvicorn writes a line for subprotocol=, and adds headers= as it is. RFC 6455\nallows one line.",
     ),
     Step(
-        FIXED,
         "The same app and client with uvicorn 0.19.0, one release earlier. How many now?",
         LINES,
-        count,
+        "make fixed",
         "Before #1606, in 0.20.0, headers= did not reach WebSocket responses.",
     ),
     Step(
-        CONTROL,
         "Is uvicorn 0.20.0 at fault? Keep it, and take the header out of headers=.",
         VERDICTS,
-        verdict,
+        CONTROL,
         "The header is the server's to send. This is the control, and the repair.",
     ),
     Step(
-        ACCEPTED,
         "Now the header is in the headers of websocket.accept, and uvicorn is 0.18.3,\n"
         "which is older than 0.19.0. What happens?",
         VERDICTS,
-        verdict,
+        "make try UVICORN=0.18.3 CASE=accept-headers",
         "uvicorn sends those headers since #1293, in 0.17.0: another way to the failure.",
     ),
     Step(
-        ALONE,
         "Pages say: upgrade to 0.20.0. Another app leaves the header to headers=, and\n"
         "accepts without subprotocol=. What is 0.20.0 for that app?",
-        ("the first bad release", "the first fixed release", "neither"),
-        change,
+        CHANGES,
+        ALONE,
         "Until then nothing was agreed, and since then the value of headers= is.\n"
         "The change that broke the one app mended the other.",
-        r"(last|first) (good|bad|fixed): ",
+        FOUND,
     ),
 )
-
-
-@dataclass(frozen=True)
-class Last:
-    """A question at the end. `true` says of each choice whether it is so: by the choices that were measured for the
-    commands, the first bad release of the bisect, and whether the newest release opens."""
-
-    asks: str
-    choices: tuple[str, str, str]
-    true: Callable[[Mapping[str, str], str, bool], tuple[bool, bool, bool]]
-
-
 QUESTIONS = (
-    Last(
+    Step(
         "What opens the handshake of the reported app?",
-        ("the newest release", "0.20.0", "0.20.0 without the header in headers="),
-        lambda measured, _, newest: (newest, measured[BROKEN] == "b", measured[CONTROL] == "a"),
+        {
+            "the newest release": "newest: good",
+            "0.20.0": f"{BROKEN}: one",
+            "0.20.0 without the header in headers=": f"{CONTROL}: it opens",
+        },
     ),
-    Last(
+    Step(
         "Which is the first release that fails for it?",
-        ("0.17.0", "0.19.0", "0.20.0"),
-        lambda _, first, __: (first == "0.17.0", first == "0.19.0", first == "0.20.0"),
+        {version: f"first bad: {version}" for version in ("0.17.0", "0.19.0", "0.20.0")},
     ),
-    Last(
+    Step(
         "Whom does 'upgrade to 0.20.0' help? One whose app has the header in headers=,",
-        ("and passes subprotocol=", "and passes no subprotocol=", "with subprotocol= or without it"),
-        lambda measured, first, _: helped(first != "0.20.0", measured[ALONE] == "b"),
+        {
+            "with subprotocol= or without it": f"{BROKEN}: one.*{ALONE}: the first fixed",
+            "and passes subprotocol=": f"{BROKEN}: one",
+            "and passes no subprotocol=": f"{ALONE}: the first fixed",
+        },
     ),
 )
