@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from harness.model import UPSTREAM
 
 FORM = f"""<!-- First a discussion: {UPSTREAM}/discussions/new?category=potential-issue
@@ -35,33 +33,19 @@ response. The [ASGI specification](https://asgi.readthedocs.io/en/latest/specs/w
 PROPOSAL = f"""A proposal with tests, in the spirit of {pull(1780)}, is in the reproduction's `upstream/README.md`:
 with `subprotocol=`, uvicorn would leave the header out of `headers=` and of the `headers` of `websocket.accept`, and
 warn."""
-CASES = {  # a title where it fails, and what is known; the proposal where it was tested
-    "server-headers": (
-        "Sec-WebSocket-Protocol is sent twice with subprotocol= and the header in headers=",
-        f"{REACHES} {TWICE}\n\n{PROPOSAL}",
-    ),
-    "accept-headers": (
-        "Sec-WebSocket-Protocol is sent twice with subprotocol= and the header in websocket.accept",
-        f"""uvicorn sends the `headers` of `websocket.accept`, where the header is here, since {pull(1293)} (0.17.0).
-        {TWICE}\n\n{PROPOSAL}""",
-    ),
-    "unsplit-offer": (
-        "An offer of several subprotocols in one line reaches the app as one subprotocol",
-        f"""The implementation `websockets-sansio`, added by {pull(2540)} (0.35.0), gave the app an offer of several
-        names in one line as one name; {pull(3019)} (0.50.1) mended it.""",
-    ),
-    "header-alone": (
-        "No subprotocol is agreed where the app leaves Sec-WebSocket-Protocol to headers=",
-        f"{REACHES} That is a fix for this app, and the break for the app of {ISSUE}, which passes `subprotocol=` too.",
-    ),
-    "none": ("", "This is the control of the other cases: nothing but `subprotocol=` writes the header."),
+KNOWN = {  # the proposal where it was tested
+    "server-headers": f"{REACHES} {TWICE}\n\n{PROPOSAL}",
+    "accept-headers": f"""uvicorn sends the `headers` of `websocket.accept`, where the header is here, since
+{pull(1293)} (0.17.0). {TWICE}\n\n{PROPOSAL}""",
+    "unsplit-offer": f"""The implementation `websockets-sansio`, added by {pull(2540)} (0.35.0), gave the app an offer
+of several names in one line as one name; {pull(3019)} (0.50.1) mended it.""",
+    "header-alone": f"""{REACHES} That is a fix for this app, and the break for the app of {ISSUE}, which passes
+`subprotocol=` too.""",
+    "none": "This is the control of the other cases: nothing but `subprotocol=` writes the header.",
 }
-
-
-def known(case: str, sent: Sequence[str]) -> tuple[str, str]:
-    """A title for what fails, and what is known of it: by the case, or else by the header's values in a response."""
-    if case in CASES:
-        return CASES[case]
-    if len(sent) > 1:
-        return "Sec-WebSocket-Protocol is sent more than once", TWICE
-    return "More than one subprotocol is sent" if sent else "No subprotocol is agreed", ""
+TITLES = {
+    "server-headers": "Sec-WebSocket-Protocol is sent twice with subprotocol= and the header in headers=",
+    "accept-headers": "Sec-WebSocket-Protocol is sent twice with subprotocol= and the header in websocket.accept",
+    "unsplit-offer": "An offer of several subprotocols in one line reaches the app as one subprotocol",
+    "header-alone": "No subprotocol is agreed where the app leaves Sec-WebSocket-Protocol to headers=",
+}

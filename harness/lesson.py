@@ -12,10 +12,10 @@ from functools import cache
 
 from harness import releases
 from harness.base import Interpreter
-from harness.index import Index
+from harness.index import Index, Release
 from harness.place import ROOT, Unavailable
 from harness.search import Answer, Found, search
-from harness.steps import FOUND, OLDEST, QUESTIONS, RESPONSE, STEPS, VERDICTS, Step
+from harness.steps import OLDEST, QUESTIONS, STEPS, TELLS, VERDICTS, Step
 from harness.words import Mistake
 
 WIDTH = 79  # columns
@@ -37,12 +37,12 @@ def teach(words: Mapping[str, str]) -> int:
     for number, step in enumerate(STEPS if at == "start" else (), 1):
         print(f"\n\n--- {number} of {len(STEPS)}")
         said = predicted(step)
-        lines = run(step.command, step.tells)
+        lines = run(step.command)
         print(f"\n$ {step.command}\n...", *lines, sep="\n")
         print(f"\n{compared(said, true(step.choices, lines))}\n{step.why}", flush=True)
         ask("Enter goes on. ", [""])
     measured = judge_yourself()
-    measured += [f"{step.command}: {true(step.choices, run(step.command, step.tells))}" for step in STEPS]
+    measured += [f"{step.command}: {true(step.choices, run(step.command))}" for step in STEPS]
     summary = []
     for last in QUESTIONS:
         print("\n")
@@ -53,16 +53,17 @@ def teach(words: Mapping[str, str]) -> int:
 
 
 @cache
-def run(command: str, tells: str) -> list[str]:
-    """Run a command: the lines that begin with a pattern, cut to the terminal. Raises Unavailable where none does."""
+def run(command: str) -> list[str]:
+    """Run a command, and return the lines that tell, cut to the terminal. Raises Unavailable where none does."""
     # This make's own words are not for the make that it starts.
     others = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "GNUMAKE"))}
     done = subprocess.run(
         [*command.split(), "--silent"], cwd=ROOT, env=others, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
-    lines = [line for line in done.stdout.splitlines() if re.match(tells, line, re.IGNORECASE)]
-    if not lines:
-        raise Unavailable(f"{command} did not answer: {' '.join(done.stderr.splitlines()[-1:])}")
+    lines = [line for line in done.stdout.splitlines() if re.match(TELLS, line, re.IGNORECASE)]
+    undecided = lines and lines[-1].startswith("verdict: inconclusive")  # which is an answer too
+    if not lines or (done.returncode and not undecided):
+        raise Unavailable(f"{command} did not answer: {' '.join(done.stderr.splitlines()[-2:])}")
     return [line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..." for line in lines]
 
 
@@ -73,45 +74,45 @@ def judge_yourself() -> list[str]:
     """
     among = releases.usable(Index.configured().releases("uvicorn"), Interpreter.named().version, False, False, [])
     among = among[releases.place("GOOD", OLDEST, among) :]
-    given: dict[int, str] = {}
+    given: dict[Release, str] = {}
 
-    def tried(place: int) -> list[str]:
-        return run(f"make try UVICORN={among[place].version}", RESPONSE)
+    def tried(one: Release) -> list[str]:
+        return run(f"make try UVICORN={one.version}")
 
-    def of_client(place: int) -> str:
-        return dict(zip(VERDICTS, ANSWERS, strict=True))[true(VERDICTS, tried(place))]
+    def of_client(one: Release) -> str:
+        return dict(zip(VERDICTS, ANSWERS, strict=True))[true(VERDICTS, tried(one))]
 
-    def of_learner(place: int, left: int) -> Answer:
-        if place not in given:
+    def of_learner(one: Release, left: int) -> Answer:
+        if one not in given:
             more = f"at most {left - 1} more" if left > 1 else "the last step"
-            print(
-                f"\nuvicorn {among[place].dated}, {more}", *tried(place)[:-1], sep="\n", flush=True
-            )  # not the verdict
-            word = ask("good, bad, skip or back? ", [*ANSWERS, "back"]) or of_client(place)
+            response = tried(one)[:-1]  # without the verdict
+            print(f"\nuvicorn {one.dated}, {more}", *response, sep="\n", flush=True)
+            word = ask("good, bad, skip or back? ", [*ANSWERS, "back"]) or of_client(one)
             if word == "back":
                 if given:
                     given.popitem()
                 raise Back
-            given[place] = word
-        return ANSWERS[given[place]]
+            given[one] = word
+        return ANSWERS[given[one]]
 
-    ends = [of_client(place) for place in (0, len(among) - 1)]
+    ends = [of_client(among[0]), of_client(among[-1])]
     told = f"{among[0].version} is {ends[0]} and {among[-1].version} is {ends[1]}"
     if ends != ["good", "bad"]:
         raise Unavailable(f"{told}: there is nothing to bisect")
     print(f"\n\n--- Judge a bisect yourself: {told}, client.py says.")
     print("Of each release you see the response. Say good, bad or skip; back undoes.")
-    yours: Found[int] | None = None
+    yours: Found[Release] | None = None
     while not yours:
         with contextlib.suppress(Back):
-            yours = search(range(len(among)), of_learner)
-    print(f"\nYou land at {among[yours.last_good].version} good, {among[yours.first_bad].version} bad.")
-    for place, word in given.items():
-        if word != of_client(place):
-            print(f"{among[place].version}: you said {word}, client.py says {of_client(place)}.")
-    found = run("make bisect", FOUND)
+            yours = search(among, of_learner)
+    landed = [f"last good: {yours.last_good.dated}", f"first bad: {yours.first_bad.dated}"]
+    print("\nWhere you land:", *landed, sep="\n")
+    for one, word in given.items():
+        if word != of_client(one):
+            print(f"{one.version}: you said {word}, client.py says {of_client(one)}.")
+    found = run("make bisect")
     print("\n$ make bisect\n...", *found, sep="\n")
-    print("The same." if f"first bad: {among[yours.first_bad].dated}" in found else "Not the same.", flush=True)
+    print("The same." if landed == found else "Not the same.", flush=True)
     return [*found, f"newest: {ends[1]}"]
 
 

@@ -13,12 +13,14 @@ from harness import example, releases, survey
 from harness.asking import question
 from harness.index import Index, Release
 from harness.judge import Judge, Question
-from harness.known import FORM, known
-from harness.model import Cause, Trial, Verdict, plain
+from harness.known import FORM, KNOWN, TITLES, TWICE
+from harness.model import Cause, Trial, Verdict
 from harness.place import Unavailable, write_whole
 from harness.prose import difference, fenced, folded, inline, paragraphs
 from harness.releases import Change, NoChange, NothingTestable
 from harness.showing import compare, hint
+
+DOES = {Verdict.open: "opens", Verdict.rejected: "fails", Verdict.inconclusive: "cannot be judged"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,12 @@ class Found:
         """Those with this verdict of the ones that were looked at."""
         return [one for one, trial in self.looked.items() if trial.verdict is verdict]
 
+    @property
+    def now(self) -> str:
+        """What the handshake does."""
+        newest, trial = [*self.looked.items()][-1]
+        return f"{DOES[trial.verdict]} with uvicorn {newest.version}, the newest release"
+
 
 def write(words: Mapping[str, str]) -> int:
     """Print the report, or write it to a file. Returns 0. Raises Mistake, Unavailable where nothing can be judged."""
@@ -43,10 +51,11 @@ def write(words: Mapping[str, str]) -> int:
         found = measure(question(words, index), index)
     except NothingTestable as error:
         raise Unavailable(f"{error}{hint(error.trial)}") from None
+    text = document(found, index)
     if "OUTPUT" in words:
-        write_whole(Path(words["OUTPUT"]).absolute(), document(found, index))
+        write_whole(Path(words["OUTPUT"]).absolute(), text)
     else:
-        print(document(found, index), end="", flush=True)
+        print(text, end="", flush=True)
     return 0
 
 
@@ -82,33 +91,29 @@ def measure(asked: Question, index: Index) -> Found:
 
 def document(found: Found, index: Index) -> str:
     """The report as GitHub Markdown, its parts named and ordered as the fields of uvicorn's issue form."""
-    app, base, change = found.asked.apps[0], found.asked.base, found.change
-    newest = [*found.looked][-1]
-    bad, good = found.of(Verdict.rejected), found.of(Verdict.open)
+    app, base = found.asked.apps[0], found.asked.base
+    newest, bad, good = [*found.looked][-1], found.of(Verdict.rejected), found.of(Verdict.open)
     failing = found.looked[bad[-1]] if bad else None
-    title, text = known(app.case, failing.sent if failing else [])
-    if not failing:
-        title = f"No failure: {plain(Path(app.case.removeprefix('APP=')).name)}"
-    elif change and change.before is Verdict.rejected:
-        title += f": mended since {change.first.version}"
-    nothing = f"**Nothing to report upstream:** uvicorn {newest.version}, the newest, opens the handshake."
-    parts = [f"# {title}", nothing if newest in good else FORM, "### Description"]
+    title = f"The handshake {found.now}: {inline(Path(app.case.removeprefix('APP=')).name)}"
+    if failing and newest not in good:
+        title = TITLES.get(app.case, inline(failing.reason))
+    text = KNOWN.get(app.case, TWICE if failing and len(failing.sent) > 1 else "")
+    parts = [f"# {title}", "**Nothing to report upstream.**" if newest in good else FORM, "### Description"]
     parts += [paragraphs(f"**Known.** {text}")] if text else []
     parts += measured(found, index)
     versions = f"Python {base.interpreter.version}, uvicorn {newest.version}, {platform.system()}"
-    beside = "\n".join(sorted(f"{name}=={version}" for name, version in base.versions.items()))
+    beside = "\n".join(f"{name}=={version}" for name, version in base.versions.items())
     parts += ["### Example Code", example.given(found.asked, index, bad, good)]
     parts += ["### Python, Uvicorn & OS Version", fenced(versions), folded("Installed beside uvicorn", fenced(beside))]
-    if failing and failing.traceback:
+    if failing:
         parts.append(folded(f"The client's traceback with uvicorn {bad[-1].version}", fenced(failing.traceback)))
     if failing and good:
         lines = difference(found.looked[good[0]].lines, failing.lines)
         parts.append(folded(f"The handshake with uvicorn {good[0].version}, and with {bad[-1].version}", lines))
     alike: dict[str, list[str]] = {}
     for one, trial in found.judged.items():
-        alike.setdefault(f"{trial.verdict.name} {inline(why(trial)) if trial.cause else ''}".strip(), []).append(
-            one.version
-        )
+        reason = f" {inline(why(trial))}" if trial.cause else ""
+        alike.setdefault(trial.verdict.name + reason, []).append(one.version)
     lists = "\n".join(f"- {what}: {', '.join(versions)}" for what, versions in alike.items())
     return "\n\n".join([*parts, folded("What was judged", lists)]) + "\n"
 
@@ -116,14 +121,11 @@ def document(found: Found, index: Index) -> str:
 def measured(found: Found, index: Index) -> list[str]:
     """What was measured, in paragraphs."""
     app, change, newest = found.asked.apps[0], found.change, [*found.looked][-1]
-    verdict = found.looked[newest].verdict
-    does = {Verdict.open: "does not fail", Verdict.rejected: "fails"}.get(verdict, "cannot be judged")
-    once = "in one run, with nothing but uvicorn exchanged"
     file = inline(Path(app.name.rpartition(":")[0]).name)
     headers = "".join(f", `headers=` with {inline(': '.join(pair))}" for pair in app.headers or [])
     lines = next(trial.lines for trial in reversed(found.looked.values()) if not trial.cause)
     offer = [line.partition(": ")[2] for line in lines if line.lower().startswith("> sec-websocket-protocol: ")]
-    client = f"websockets {found.asked.base.versions['websockets']}"
+    client = f"the client, websockets {found.asked.base.versions['websockets']}, offers {inline(', '.join(offer))}"
     query = " The query of its URL is left out here." if "?" in app.path else ""
     names = dict(zip(found.looked, change.names if change else ["the newest that can be judged"], strict=False))
     names[newest] = f"{names[newest]}, the newest" if change and newest == change.first else "the newest"
@@ -139,13 +141,12 @@ def measured(found: Found, index: Index) -> list[str]:
         last = f"What changed from {change.last.version} to {change.first.version}: {compare(change)}{without}."
     else:
         same = [one.version for one, trial in found.judged.items() if not trial.cause]
-        each = "opens" if found.of(Verdict.open) else "fails"
-        ends = f"{len(same)} releases from {same[0]} to {same[-1]}"
-        last = f"Each of the {ends} that got a verdict {each}; withdrawn ones and pre-releases were left out."
+        each = f"each of the {len(same)} releases from {same[0]} to {same[-1]} that got a verdict"
+        does = DOES[next(trial.verdict for trial in found.looked.values())]
+        last = f"The handshake {does} with {each}; withdrawn ones and pre-releases were left out."
     return [
-        f"**Measured now,** {once}: uvicorn {newest.version}, the newest release, {does}.",
-        f"The app of {file} is served with `ws={app.ws}`{headers}; the client, {client}, offers "
-        f"{inline(', '.join(offer))}.{query}",
+        f"**Measured now,** in one run, with nothing but uvicorn exchanged: the handshake {found.now}.",
+        f"The app of {file} is served with `ws={app.ws}`{headers}; {client}.{query}",
         "\n".join(rows),
         last,
     ]

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from harness.model import HEADER
 
 OLDEST = "0.12.1"  # the first that the pins of the cases can judge
-RESPONSE = f"< (HTTP|{HEADER})|verdict: "
-FOUND = "(last|first) (good|bad|fixed): "
+TELLS = f"< (HTTP|{HEADER})|verdict: |(last|first) (good|bad|fixed): "  # the lines of a command that tell
 LINES = {"two or more": f"< {HEADER}.*< {HEADER}", "one": f"< {HEADER}", "none": "verdict: "}
 VERDICTS = {
     "it opens": "verdict: open",
@@ -27,14 +26,13 @@ CHANGES = {
 class Step:
     """A question and its choices with their patterns; the command that answers it, and why it is so.
 
-    `tells` is the pattern of the lines of its output that answer. Without a command, all that was measured answers.
+    Without a command, all that was measured answers.
     """
 
     asks: str
     choices: Mapping[str, str]
     command: str = ""
     why: str = ""
-    tells: str = RESPONSE
 
 
 BROKEN, CONTROL = "make broken", "make try UVICORN=0.20.0 CASE=none"
@@ -74,7 +72,6 @@ STEPS = (
         ALONE,
         "Until then nothing was agreed, and since then the value of headers= is.\n"
         "The change that broke the one app mended the other.",
-        FOUND,
     ),
 )
 QUESTIONS = (

@@ -23,7 +23,7 @@ def test_without_a_terminal_it_runs_through_and_the_answer_stands_last() -> None
         assert "Traceback" not in part
         assert len(part.splitlines()) < 24
         assert max(map(len, part.splitlines())) < 80
-    assert "You land at 0.19.0 good, 0.20.0 bad." in done.stdout
+    assert "Where you land:\nlast good: 0.19.0 (2022-10-19)\nfirst bad: 0.20.0 (2022-11-20)" in done.stdout
     assert "first bad: 0.20.0 (2022-11-20)\nThe same." in done.stdout
     assert "make" not in done.stderr
 
@@ -39,7 +39,7 @@ def test_the_learner_judges_a_bisect_and_what_was_said_stands_beside_what_was_me
     os.close(ours)
     assert "1 of 5" not in printed
     assert printed.count("uvicorn 0.18.3 (") == 2
-    assert "You land at 0.20.0 good, 0.21.0 bad." in printed
+    assert "Where you land:\nlast good: 0.20.0 (2022-11-20)\nfirst bad: 0.21.0 (2023-03-09)" in printed
     assert "0.20.0: you said good, client.py says bad.\n" in printed
     assert "\nNot the same." in printed
     said = re.findall(r"Measured: (.*?)\.\s+You said(?:: (.*)\.| so)", printed)
