@@ -15,6 +15,8 @@ from harness.index import Index, Release
 
 from .conftest import ROOT, harness, run
 
+FIELDS = ["Initial Checks", "Discussion Link", "Description", "Example Code", "Python, Uvicorn & OS Version"]
+PRIVATE = (str(ROOT), f"{Path.home()}/", f"{socket.gethostname()}:", f"/{getpass.getuser()}/", sys.prefix)
 TWICE = """
 import uvicorn
 
@@ -35,21 +37,13 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture
 def newest(releases: dict[str, Release]) -> str:
     return [one for one in releases.values() if not one.prerelease and not one.withdrawn][-1].version
 
 
 def code(text: str) -> str:
     return text.split("```python\n")[1].split("```")[0]
-
-
-def test_it_has_the_fields_of_uvicorns_form_and_ticks_no_box() -> None:
-    text = harness("report").stdout
-    fields = ["Initial Checks", "Discussion Link", "Description", "Example Code", "Python, Uvicorn & OS Version"]
-    assert re.findall(r"(?m)^### (.*)", text) == fields
-    assert text.count("- [ ] ") == 2
-    assert "discussions/new?category=potential-issue" in text
-    assert 'Traceback (most recent call last):\n  File "client.py", line ' in text
 
 
 @pytest.mark.parametrize(
@@ -62,21 +56,19 @@ def test_it_has_the_fields_of_uvicorns_form_and_ticks_no_box() -> None:
     ],
 )
 def test_it_names_both_sides_and_the_newest_and_its_example_alone_shows_them(
-    asked: str,
-    last: str,
-    first: str,
-    mended: bool,
-    releases: dict[str, Release],
-    source: Callable[[str], Path],
-    tmp_path: Path,
+    asked: str, last: str, first: str, mended: bool, newest: str, source: Callable[[str], Path], tmp_path: Path
 ) -> None:
     done = harness("report", *asked.split())
     text, names = done.stdout, ("last bad", "first fixed") if mended else ("last good", "first bad")
-    rows = [(last, names[0]), (first, names[1]), (newest(releases), "the newest")]
+    rows = [(last, names[0]), (first, names[1]), (newest, "the newest")]
     assert re.findall(r"(?m)^\| (\S+) \(([^)]*)\)", text) == rows
-    assert ("Nothing to report upstream" in text) == mended == ("Initial Checks" not in text)
-    assert ("upstream/README.md" in text) == ("pull/1780" in text) == (not mended)
-    for private in (str(ROOT), f"{Path.home()}/", f"{socket.gethostname()}:", f"/{getpass.getuser()}/", sys.prefix):
+    assert ("Nothing to report upstream" in text) == mended
+    assert re.findall(r"(?m)^### (.*)", text) == FIELDS[2 if mended else 0 :]
+    for of_a_report in ("discussions/new?category=potential-issue", "- [ ] ", "upstream/README.md", "pull/1780"):
+        assert (of_a_report in text) == (not mended), of_a_report
+    assert "[x]" not in text
+    assert '\nTraceback (most recent call last):\n  File "client.py", line ' in text
+    for private in PRIVATE:
         assert private not in text
     assert len(re.sub(r"(?s)<details>.*?</details>", "", text).splitlines()) <= 130
     assert done.stderr == ""
@@ -89,30 +81,28 @@ def test_it_names_both_sides_and_the_newest_and_its_example_alone_shows_them(
 
 def test_where_nothing_fails_it_says_of_how_many_releases() -> None:
     text = harness("report", "CASE=none").stdout
-    assert re.search(r"Each of the \d\d releases from 0\.12\.1 to \S+ that got a verdict opens", text)
+    assert re.search(
+        r"The handshake opens with each of the \d\d releases from 0\.12\.1 to \S+ that got a verdict", text
+    )
     assert "No example: nothing fails." in text
 
 
 def test_the_example_of_the_reported_app_is_the_file_that_others_are_made_from() -> None:
-    ours, theirs = (
-        re.sub('requires-python = ".*"', "", text)
-        for text in (example.REPRO.read_text(), example.composed(question({}, Index.configured()), "0.54.0"))
-    )
+    composed = example.composed(question({}, Index.configured()), "0.54.0")
+    ours, theirs = (re.sub("requires-python = .*", "", text) for text in (example.REPRO.read_text(), composed))
     assert ours == theirs
     assert run(sys.executable, "-I", "-S", example.REPRO).returncode == 125
 
 
-def test_ones_own_app_is_the_example_and_the_newest_may_have_no_verdict(
-    releases: dict[str, Release], tmp_path: Path
-) -> None:
-    (tmp_path / "mine.py").write_text(TWICE.format(home=Path.home(), newest=newest(releases)))
-    done = harness("report", "APP=mine.py", "URLPATH=/?token=hush", "OUTPUT=it.md", cwd=tmp_path)
+def test_ones_own_app_is_the_example_and_the_newest_may_have_no_verdict(newest: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(TWICE.format(home=Path.home(), newest=newest))
+    words = ("APP=mine.py", "URLPATH=/?token=hush", "OFFER=ocpp2.0.1,ocpp1.6", "OUTPUT=it.md")
+    assert harness("report", *words, cwd=tmp_path).stdout == ""
     text = (tmp_path / "it.md").read_text()
-    assert done.stdout == ""
-    assert f"{newest(releases)}, the newest release, cannot be judged" in text
+    assert f"the handshake cannot be judged with uvicorn {newest}, the newest release" in text
     assert "FAILS = uvicorn" in code(text)
-    assert "uvicorn.run" not in text
-    for private in (str(tmp_path), str(Path.home()) + "/", "hush"):
+    assert code(text).endswith('\nshow(app, ws="auto", offered=["ocpp2.0.1", "ocpp1.6"], path="/")\n')
+    for private in (*PRIVATE, str(tmp_path), "hush", "uvicorn.run"):
         assert private not in text
 
 
