@@ -21,16 +21,13 @@ TWICE = """
 import uvicorn
 
 HOME = "{home}/secret"
-FAILS = uvicorn.__version__ != "{newest}"
-
 
 async def app(scope, receive, send):
     assert scope["type"] == "websocket"
     await receive()
     headers = [(b"sec-websocket-protocol", b"ocpp1.6")]
-    accepted = {{"type": "websocket.accept", "subprotocol": "ocpp2.0.1", "headers": headers}}
-    await send(accepted if FAILS else {{"type": "websocket.close"}})
-
+    if uvicorn.__version__ != "{newest}":
+        await send({{"type": "websocket.accept", "subprotocol": "ocpp2.0.1", "headers": headers}})
 
 if __name__ == "__main__":
     uvicorn.run(app)
@@ -81,9 +78,7 @@ def test_it_names_both_sides_and_the_newest_and_its_example_alone_shows_them(
 
 def test_where_nothing_fails_it_says_of_how_many_releases() -> None:
     text = harness("report", "CASE=none").stdout
-    assert re.search(
-        r"The handshake opens with each of the \d\d releases from 0\.12\.1 to \S+ that got a verdict", text
-    )
+    assert re.search(r"opens with each of the \d\d releases from 0\.12\.1 to \S+ that got a verdict", text)
     assert "No example: nothing fails." in text
 
 
@@ -100,7 +95,7 @@ def test_ones_own_app_is_the_example_and_the_newest_may_have_no_verdict(newest: 
     assert harness("report", *words, cwd=tmp_path).stdout == ""
     text = (tmp_path / "it.md").read_text()
     assert f"the handshake cannot be judged with uvicorn {newest}, the newest release" in text
-    assert "FAILS = uvicorn" in code(text)
+    assert f'if uvicorn.__version__ != "{newest}":' in code(text)
     assert code(text).endswith('\nshow(app, ws="auto", offered=["ocpp2.0.1", "ocpp1.6"], path="/")\n')
     for private in (*PRIVATE, str(tmp_path), "hush", "uvicorn.run"):
         assert private not in text
