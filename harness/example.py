@@ -29,11 +29,11 @@ def given(asked: Question, index: Index, bad: Sequence[Release], good: Sequence[
     text = public(composed(asked, bad[-1].version))
     if not text or not shows(text, asked, index, bad, good):
         return "No example: no file was found that shows it by itself."
-    failed, opened = (" and ".join(one.version for one in some) for some in (bad, good))
-    ran = f"Run by itself just now, it ends with status 1 with uvicorn {failed}"
-    ran += f", and with status 0 with {opened}." if good else "."
+    failed, opened = (" and ".join(one.version for one in some) or "no other" for some in (bad, good))
+    ran = f"Run by itself just now, it ends with status 1 with uvicorn {failed}, and with status 0 with {opened}."
     code = fenced(text, "python")
-    code = code if code.count("\n") < UNFOLDED else folded("repro.py", code)
+    if code.count("\n") >= UNFOLDED:
+        code = folded("repro.py", code)
     return f"{ran} `uv run repro.py` installs what it pins, and runs it.\n\n{code}"
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import dropwhile
 
 from harness import releases
 from harness.base import Interpreter
@@ -72,8 +73,8 @@ def judge_yourself() -> list[str]:
 
     Returns what the tool finds, and what the newest release is. Raises Unavailable.
     """
-    among = releases.usable(Index.configured().releases("uvicorn"), Interpreter.named().version, False, False, [])
-    among = among[releases.place("GOOD", OLDEST, among) :]
+    usable = releases.usable(Index.configured().releases("uvicorn"), Interpreter.named().version, False, False, [])
+    among = list(dropwhile(lambda one: one.version != OLDEST, usable))
     given: dict[Release, str] = {}
 
     def tried(one: Release) -> list[str]:
