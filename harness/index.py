@@ -225,10 +225,3 @@ def _place(release: Release) -> Path:
 
 def _reason(error: Exception) -> str:
     return redacted(plain(str(error)))[:150] or type(error).__name__
-
-
-def is_version(text: str) -> bool:
-    try:
-        return bool(checked(text))
-    except ValueError:
-        return False

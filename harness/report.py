@@ -17,8 +17,8 @@ from harness.known import FORM, KNOWN, TITLES, TWICE
 from harness.model import Cause, Trial, Verdict
 from harness.place import Unavailable, write_whole
 from harness.prose import difference, fenced, folded, inline, paragraphs
-from harness.releases import Change, NoChange, NothingTestable
-from harness.showing import compare, hint
+from harness.releases import Change, NoChange
+from harness.showing import compare
 
 DOES = {Verdict.open: "opens", Verdict.rejected: "fails", Verdict.inconclusive: "cannot be judged"}
 
@@ -45,13 +45,9 @@ class Found:
 
 
 def write(words: Mapping[str, str]) -> int:
-    """Print the report, or write it to a file. Returns 0. Raises Mistake, Unavailable where nothing can be judged."""
+    """Print the report, or write it to a file. Returns 0. Raises Mistake, Unavailable, NothingTestable."""
     index = Index.configured()
-    try:
-        found = measure(question(words, index), index)
-    except NothingTestable as error:
-        raise Unavailable(f"{error}{hint(error.trial)}") from None
-    text = document(found, index)
+    text = document(measure(question(words, index), index), index)
     if "OUTPUT" in words:
         write_whole(Path(words["OUTPUT"]).absolute(), text)
     else:
@@ -65,7 +61,7 @@ def measure(asked: Question, index: Index) -> Found:
     Raises NothingTestable, and Unavailable where a release is judged in two ways.
     """
     judged: dict[Release, Trial] = {}
-    among = releases.usable(index.releases("uvicorn"), asked.base.interpreter.version, False, False, [])
+    among = releases.usable(index.releases("uvicorn"), asked.base.interpreter.version)
     with Judge(asked, index) as judging:
         among = among[judging.oldest(among) :]
         try:
