@@ -10,83 +10,84 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.git import QUIET, git, settings
+from harness.git import attempt, git
 from harness.model import UPSTREAM, Cause, Trial, Verdict, plain, printable
-from harness.place import Unavailable, execute, scratch
+from harness.place import Unavailable, scratch
 from harness.releases import LATE, NoChange
 
+SHA = r"(?m)^([0-9a-f]{40,64})"  # where a line begins, as no subject does
+PACKAGE = ("--", "uvicorn/__init__.py")
 
-class NoHistory(Unavailable):
-    """Why there is no history of uvicorn to search, and what to do."""
 
-
-class Undecided(Exception):
-    """What git says where it cannot tell a commit."""
+class Undecided(Unavailable):
+    """Why no commit can be told, in git's words where they are git's."""
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit as a bug report names it; `link` is that of its pull request, or empty."""
-
     sha: str
     author: str
     date: str
     subject: str
-    link: str
+    body: str  # as it was written; the others are fit for a terminal
+
+    @property
+    def link(self) -> str:
+        """That of its pull request, by the end of a squashed one's subject or the begin of a merged one's; or empty."""
+        pull = re.search(r"\(#(\d+)\)$", self.subject) or re.search(r"^Merge pull request #(\d+)", self.subject)
+        return f"{UPSTREAM}/pull/{pull[1]}" if pull else ""
+
+
+def described(checkout: Path, *which: str) -> list[Commit]:
+    """The commits that `git log` names, newest first."""
+    log = git(checkout, "log", "-z", "--date=short", "--format=%H%n%an%n%ad%n%s%n%b", *which)
+    entries = [entry.split("\n", 4) for entry in log.split("\0") if entry]
+    return [Commit(sha, plain(author), date, plain(subject), body) for sha, author, date, subject, body in entries]
 
 
 @contextlib.contextmanager
 def clone(repository: str) -> Iterator[Path]:
-    """A clone that is gone when the block is left. Raises NoHistory where there is nothing to search."""
+    """A clone that is gone when the block is left. Raises Unavailable where there is nothing to search."""
     if not shutil.which("git"):
-        raise NoHistory("git is not installed: install it, then run this again")
+        raise Unavailable("git is not installed: install it, then run this again")
     with scratch("history") as folder:
         checkout, path = folder / "uvicorn", Path(repository)
         with contextlib.suppress(RuntimeError):  # a user that is not there
             path = path.expanduser()
+        origin = str(path.resolve()) if os.path.lexists(path) else repository
         # A local repository's objects are read where they are, and never written.
-        origin, shared = (str(path.resolve()), ["--shared"]) if os.path.lexists(path) else (repository, [])
-        if path.is_dir():
-            _whole(path, repository)
+        options = ("--quiet", "--shared", "--no-checkout", "--template=", "--origin=origin")
         try:
-            options = ("--quiet", "--no-checkout", "--template=", "--origin=origin", *shared)
             git(folder, "clone", *options, "--", origin, str(checkout))
         except Unavailable as error:
-            reason = f"cannot clone {plain(repository)} ({plain(str(error))})"
-            raise NoHistory(f"{reason}: REPO is the path or the URL of a git repository of uvicorn") from None
+            wanted = "REPO is the path or the URL of a git repository of uvicorn"
+            raise Unavailable(f"cannot clone {repository} ({error}): {wanted}") from None
+        # Files that a clone left behind, git would fetch one by one, or not at all.
+        promised = r"remote\..*\.(promisor|partialclonefilter)"
+        if attempt(folder, "-C", origin, "config", "--get-regexp", promised)[0] == 0:
+            how = "run git fetch --refetch --no-filter in it, or clone anew"
+            raise Unavailable(f"{repository} is a partial clone: {how}")
         if git(checkout, "rev-parse", "--is-shallow-repository").strip() == "true":
-            raise NoHistory(f"{plain(repository)} is a shallow clone: run git fetch --unshallow --tags in it first")
-        if not git(checkout, "log", "--all", "--max-count=1", "--format=%h", "--", "uvicorn/__init__.py"):
-            raise NoHistory(f"{plain(repository)} is no git repository of uvicorn: REPO is the path or the URL of one")
+            raise Unavailable(f"{repository} is a shallow clone: run git fetch --unshallow --tags in it first")
+        if not git(checkout, "log", "--all", "--max-count=1", "--format=%h", *PACKAGE):
+            raise Unavailable(f"{repository} is no git repository of uvicorn: REPO is the path or the URL of one")
         yield checkout
 
 
-def _whole(path: Path, repository: str) -> None:
-    """Raises NoHistory for a clone that left files behind, which git would fetch one by one, or not at all."""
-    status, partial, _ = execute(
-        ["git", *QUIET, "config", "--get-regexp", r"remote\..*\.(promisor|partialclonefilter)"], path, settings()
-    )
-    if not status and partial:
-        raise NoHistory(
-            f"{plain(repository)} is a partial clone: run git fetch --refetch --no-filter in it, or clone anew"
-        )
-
-
 def commit(checkout: Path, word: str, revision: str) -> str:
-    """The full name of a tag, branch or commit. Raises NoHistory where it is not there, or is no uvicorn."""
+    """The full name of a tag, branch or commit. Raises Unavailable where it is not there, or is no uvicorn."""
     # What a local repository calls origin/main is another commit than the main that was cloned from it.
-    origin = Path(git(checkout, "config", "remote.origin.url").rstrip("\n"))
-    sha = ""
-    for folder, name in ((origin, revision), (checkout, revision), (checkout, f"origin/{revision}")):
-        with contextlib.suppress(Unavailable):
-            command = ("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
-            sha = sha or git(folder, *command).strip()
-    if not sha:
-        raise NoHistory(
-            f"{word}: there is no {plain(revision)} in this repository: git fetch --tags there, or name another"
-        )
-    if not git(checkout, "ls-tree", sha, "--", "uvicorn/__init__.py"):
-        raise NoHistory(f"{word}={plain(revision)} has no uvicorn package: name another commit")
+    origin = git(checkout, "config", "remote.origin.url").rstrip("\n")
+    for folder, name in ((origin, revision), (".", revision), (".", f"origin/{revision}")):
+        wanted = ("--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
+        status, printed, _ = attempt(checkout, "-C", folder, "rev-parse", *wanted)
+        if not status:
+            break
+    else:
+        raise Unavailable(f"{word}: there is no {revision} in this repository: git fetch --tags there, or name another")
+    sha = printed.strip()
+    if not git(checkout, "ls-tree", sha, *PACKAGE):
+        raise Unavailable(f"{word}={revision} has no uvicorn package: name another commit")
     return sha
 
 
@@ -99,16 +100,22 @@ def search(
     Returns the commits of which one is the first, whether that is a break, and git's log. Raises NoChange where an end
     is not as claimed, Undecided with git's words or the reason why an end cannot be judged.
     """
-    late = 0
+    trials: dict[str, Trial] = {}
 
     def judged(sha: str) -> Trial:
-        nonlocal late
-        trial = judging(sha)
-        late += trial.cause is Cause.LATE
-        if late >= LATE:
+        """The trial of the checkout, from which it is put back: a uvicorn may write to its own files."""
+        trials[sha] = trial = judging(sha)
+        if [one.cause for one in trials.values()].count(Cause.LATE) >= LATE:
             raise Undecided(trial.reason)
-        _put_back(checkout, sha)
+        try:
+            git(checkout, "reset", "--quiet", "--hard", sha)
+            git(checkout, "clean", "--quiet", "-ffdx")
+        except Unavailable as error:
+            raise Undecided(f"git cannot put the checkout back: {plain(str(error))}") from None
         return trial
+
+    def bisect(*words: str) -> str:
+        return "\n".join(attempt(checkout, "bisect", *words)[1:])
 
     for word, sha, wanted in (("GOOD", good, Verdict.open), ("BAD", bad, Verdict.rejected)):
         git(checkout, "checkout", "--quiet", "--force", sha)
@@ -117,66 +124,34 @@ def search(
             raise Undecided(f"{word}, {sha[:12]}, cannot be judged: {trial.reason}")
         if trial.verdict is not wanted:
             raise NoChange(f"{word}, {sha[:12]}, is not {wanted.name}: {trial.last_line.removeprefix('verdict: ')}")
-    breaks = execute(["git", *QUIET, "merge-base", "--is-ancestor", bad, good], checkout, settings())[0] != 0
+    breaks = bool(git(checkout, "rev-list", "--max-count=1", bad, f"^{good}"))
     old, new = ("good", "bad") if breaks else ("broken", "fixed")
-    words = {Verdict.open: old if breaks else new, Verdict.rejected: new if breaks else old}
-    log = git(checkout, "log", "--format=%H %s", good, bad)
-    subjects = dict(line.split(" ", 1) for line in log.rstrip("\n").split("\n"))
-    ends = (bad, good) if breaks else (good, bad)
-    # A subject may say the same, but no line begins with it.
-    first, at = re.compile(rf"(?m)^([0-9a-f]{{40,64}}) is the first {new} commit$"), ""
-    status, said = _bisect(checkout, "start", f"--term-old={old}", f"--term-new={new}", *ends)
-    while not status and not first.search(said):
-        before, at = at, git(checkout, "rev-parse", "HEAD").strip()
-        if at == before:
-            raise Undecided(f"git cannot go on from {at[:12]}: {plain(said)}")
-        trial = judged(at)
+    first, last = (good, bad) if breaks else (bad, good)
+    terms = {trials[first].verdict: old, trials[last].verdict: new}
+    said = bisect("start", f"--term-old={old}", f"--term-new={new}", last, first)
+    # Either the first one, or all that it could be, with a line for each.
+    while not (found := re.findall(rf"{SHA} is the first {new} commit$", said) or re.findall(f"{SHA}$", said)):
+        [at] = described(checkout, "-1")
+        if at.sha in trials:
+            raise Undecided(f"{plain(said)} (git cannot go on from {at.sha[:12]})")
+        trial = judged(at.sha)
         reason = f"  ({trial.reason[:100]})" if trial.reason and (trial.cause or not trial.case) else ""
-        say(f"{at[:12]}  {trial.verdict.name:12}  {plain(subjects.get(at, ''))}{reason}")
-        status, said = _bisect(checkout, words.get(trial.verdict, "skip"), at)
-    skipped = "only 'skip'ped commits left" in said
-    found = re.findall(r"(?m)^([0-9a-f]{40,64})$", said) if skipped else first.findall(said)
-    if not found:
-        raise Undecided(plain(said))
+        say(f"{at.sha[:12]}  {trial.verdict.name:12}  {at.subject}{reason}")
+        said = bisect(terms.get(trial.verdict, "skip"), at.sha)
     steps = "\n".join(map(printable, git(checkout, "bisect", "log").rstrip("\n").split("\n")))
-    return [described(checkout, sha) for sha in found], breaks, steps
+    return described(checkout, "--no-walk=unsorted", *found), breaks, steps
 
 
 def reverted(checkout: Path, sha: str, until: str) -> Commit | None:
     """The commit up to `until` or on the main branch that reverts another, by what its message says."""
-    one = described(checkout, sha)
+    [one] = described(checkout, "-1", sha)
     number = one.link.rpartition("/")[2]
     told = rf"\b[Rr]everts?\b[^\n]*#{number}\b" if number else "(?!)"
-    # As a glob, the main branch may be absent.
-    log = git(checkout, "log", "-z", "--format=%H%n%B", until, "--glob=refs/remotes/origin/HEA[D]", f"^{sha}")
-    for entry in filter(None, log.split("\0")):
-        other, _, message = entry.partition("\n")
+    # The clone's only branch is the repository's main one; there may be none.
+    for other in described(checkout, until, "--branches", f"^{sha}"):
+        message = f"{other.subject}\n{other.body}"
         named = re.findall(r"This reverts commit ([0-9a-f]{7,64})", message)
-        title = plain(message.partition("\n\n")[0])
-        by_name = title.startswith(f'Revert "{one.subject}"') or re.search(told, message)
-        if any(map(sha.startswith, named)) or (by_name and not title.startswith('Revert "Revert')):
-            return described(checkout, other)
+        by_name = other.subject.startswith(f'Revert "{one.subject}"') or re.search(told, message)
+        if any(map(sha.startswith, named)) or (by_name and not other.subject.startswith('Revert "Revert')):
+            return other
     return None
-
-
-def described(checkout: Path, sha: str) -> Commit:
-    shown = git(checkout, "show", "--no-patch", "--date=short", "--format=%an%x00%ad%x00%s%x00%b", sha)
-    author, date, subject, body = shown.rstrip("\n").split("\0", 3)
-    # A squashed pull request ends its subject with (#N), a merged one says "Merge pull request #N".
-    numbers = re.findall(r"\(#(\d+)\)$|^Merge pull request #(\d+)", subject) or re.findall(r"()\(#(\d+)\)$", body)
-    number = next((part for parts in numbers for part in parts if part), "")
-    return Commit(sha, plain(author), date, plain(subject), f"{UPSTREAM}/pull/{number}" if number else "")
-
-
-def _bisect(checkout: Path, *words: str) -> tuple[int, str]:
-    status, printed, errors = execute(["git", *QUIET, "bisect", *words], checkout, settings())
-    return status, f"{printed}\n{errors}"
-
-
-def _put_back(checkout: Path, sha: str) -> None:
-    """Undo what a judged uvicorn did to its own files. Raises Undecided with git's words."""
-    try:
-        git(checkout, "reset", "--quiet", "--hard", sha)
-        git(checkout, "clean", "--quiet", "-ffdx")
-    except Unavailable as error:
-        raise Undecided(f"git cannot put the checkout back: {plain(str(error))}") from None

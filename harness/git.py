@@ -6,29 +6,40 @@ import os
 import re
 from pathlib import Path
 
-from harness.place import run
+from harness.place import execute, run
 
-# No hook runs in a clone, and nothing changes what git prints.
-QUIET = (
-    *("-c", "advice.detachedHead=false", "-c", "core.hooksPath=/dev/null", "-c", "log.showSignature=false"),
-    *("-c", "core.fsmonitor=false", "-c", "transfer.fsckObjects=false", "-c", "core.autocrlf=false"),
-    *("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"),
+# No program of the user's runs, and nothing changes what git prints or writes.
+SETTINGS = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.autocrlf=false",
+    "log.showSignature=false",
+    "transfer.fsckObjects=false",
+    "http.lowSpeedLimit=1000",
+    "http.lowSpeedTime=30",
 )
+GIT = ("git", *(word for setting in SETTINGS for word in ("-c", setting)))
 
 
 def git(folder: Path, *arguments: str) -> str:
     """What git prints in a folder. Raises Unavailable in its own words."""
-    return run(["git", *QUIET, *arguments], folder, settings())
+    return run([*GIT, *arguments], folder, _environment(folder))
+
+
+def attempt(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    """git's status in a folder, and what it prints to stdout and stderr. Raises Unavailable where it cannot run."""
+    return execute([*GIT, *arguments], folder, _environment(folder))
 
 
 def apply(patch: Path, folder: Path, *options: str) -> None:
     """Apply a patch to a folder, all of it or nothing. Raises Unavailable with git's words."""
-    # Inside of a repository git would take the files for the repository's, and skip them without a word.
-    outside = {**settings(), "GIT_CEILING_DIRECTORIES": str(folder.resolve().parent)}
-    run(["git", "apply", *options, str(patch)], folder, outside)
+    git(folder, "apply", *options, str(patch))
 
 
-def settings() -> dict[str, str]:
-    """The process environment for git: nothing in it leads it elsewhere, as in a hook, and its words are English."""
+def _environment(folder: Path) -> dict[str, str]:
+    """That of the process, but nothing in it leads git elsewhere, as in a hook, and its words are English.
+
+    Nor does the folder: where it is inside of another repository, git would reset that, or skip a patch's files.
+    """
     kept = {name: value for name, value in os.environ.items() if not re.match(r"GIT_(?!CONFIG|SSH|ASKPASS)", name)}
-    return {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+    return {**kept, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_CEILING_DIRECTORIES": str(folder.resolve().parent)}
