@@ -1,42 +1,41 @@
 """bisect-commits: histories made of released uvicorns, and random ones that are held against `git bisect run`."""
 
-import itertools
 import os
 import random
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness import commits
-from harness.commits import Undecided, search
+from harness.commits import Undecided
 from harness.model import Cause, Trial, Verdict
 from harness.place import Unavailable
-from harness.releases import NoChange
 
 from .conftest import ROOT, Done, harness
 
 Source = Callable[[str], Path]
-BROKEN = {"good": Verdict.open, "bad": Verdict.rejected}
-EMPTY = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
 PERSON = {"NAME": "Ada Lovelace", "EMAIL": "a@b.c", "DATE": "2022-11-20T12:00:00+0000"}
-WHO = {f"GIT_{role}_{name}": value for role in ("AUTHOR", "COMMITTER") for name, value in PERSON.items()}
+TRIALS = {
+    "good": (Verdict.open, "good", None),
+    "bad": (Verdict.rejected, "bad", None),
+    "skip": (Verdict.inconclusive, "skip", Cause.FAILED),
+    "late": (Verdict.inconclusive, "late", Cause.LATE),
+}
+SETTINGS = {
+    **{f"GIT_{role}_{name}": value for role in ("AUTHOR", "COMMITTER") for name, value in PERSON.items()},
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+}
 
 
-def git(folder: Path, *words: str, text: str | None = None, status: bool = True) -> str:
+def git(folder: Path, *words: str, text: str | None = None, check: bool = True) -> str:
     command = ["git", "-c", "init.defaultBranch=main", "-c", "advice.detachedHead=false", *words]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        input=text,
-        capture_output=True,
-        text=True,
-        check=status,
-        env={**os.environ, **WHO, **EMPTY},
-    )
+    environment = {**os.environ, **SETTINGS}
+    done = subprocess.run(command, cwd=folder, input=text, capture_output=True, text=True, check=check, env=environment)
     return done.stdout.strip()
 
 
@@ -58,94 +57,80 @@ def new(folder: Path) -> Path:
     return folder
 
 
-def line_of(folder: Path, states: Sequence[str]) -> tuple[Path, list[str]]:
-    """A history in one line of stand-ins for uvicorn, each good, bad or skipped, tagged v0, v1, ..."""
+def line_of(folder: Path, words: str) -> tuple[Path, list[str]]:
+    """A history in one line of stand-ins for uvicorn, each good, bad, skip or late, tagged v0, v1, ..."""
     repository = new(folder)
-    shas = [commit(repository, f"Number {n}", f"v{n}", __init__=f"{s} = {n}\n") for n, s in enumerate(states)]
-    return repository, shas
+    return repository, [
+        commit(repository, f"Number {number}", f"v{number}", __init__=f"{word} {number}\n")
+        for number, word in enumerate(words.split())
+    ]
 
 
-def marked(checkout: Path) -> Callable[[str], Trial]:
-    """Judges a stand-in by the word that its __init__.py begins with."""
+def found(repository: Path | str, good: str, bad: str, spoil: str = "", judged: list[str] | None = None) -> list[str]:
+    """The commits that the search names, each judged once, by the word that its __init__.py begins with.
 
-    def judging(sha: str) -> Trial:
-        assert git(checkout, "rev-parse", "HEAD") == sha
-        word = (checkout / "uvicorn" / "__init__.py").read_text().split()[0]
-        verdict = BROKEN.get(word, Verdict.inconclusive)
-        return Trial("", "", "stand-in", verdict, "", None if word in BROKEN else Cause.FAILED)
-
-    return judging
-
-
-def found(repository: Path, good: str, bad: str, spoil: Callable[[Path], None] = lambda _: None) -> list[str]:
-    """The commits that the search names; `spoil` gets each checkout after it was judged."""
+    `spoil` is a shell line that runs in the checkout after each judgement of a step, `judged` gets what was judged.
+    """
+    seen = [] if judged is None else judged
     with commits.clone(str(repository)) as checkout:
-        first, second = (commits.commit(checkout, *end) for end in (("GOOD", good), ("BAD", bad)))
-        judge = marked(checkout)
 
         def judging(sha: str) -> Trial:
-            trial = judge(sha)
-            spoil(checkout)
-            return trial
+            assert (checkout / ".git" / "HEAD").read_text() == f"{sha}\n"
+            assert sha not in seen
+            seen.append(sha)
+            word = (checkout / "uvicorn" / "__init__.py").read_text().split()[0]
+            if sha not in ends:
+                subprocess.run(spoil, shell=True, cwd=checkout, check=True)
+            return Trial("").judged(*TRIALS[word])
 
-        return [one.sha for one in search(checkout, first, second, judging, lambda _: None)[0]]
+        ends = commits.commit(checkout, "GOOD", good), commits.commit(checkout, "BAD", bad)
+        return [one.sha for one in commits.search(checkout, *ends, judging, lambda _: None)[0]]
 
 
-def random_history(folder: Path, dice: random.Random) -> tuple[Path, list[str], list[str]]:
-    """Branches and merges with breaks, fixes and skips anywhere; the commits and their states, oldest first."""
-    count, parents, states = dice.randint(4, 14), [list[int]()], ["good"]
-    for number in range(1, count):
-        near = list(range(max(0, number - 4), number))
-        parents.append(sorted(dice.sample(near, min(len(near), 2 if dice.random() < 0.3 else 1)), reverse=True))
-        inherited = "bad" if any(states[one].startswith("bad") for one in parents[-1]) else "good"
-        change = dice.random()
-        state = {"good": "bad", "bad": "good"}[inherited] if change < 0.2 else inherited
-        states.append(state + ("-skip" if dice.random() < 0.12 else ""))
-    stream = []
-    for number, (before, state) in enumerate(zip(parents, states, strict=True)):
-        word = "skip" if state.endswith("skip") else state
-        text = f"{word} {number}\n"
-        lie = f"{'f' * 40} is the first bad commit\x0bMore {number}"
-        stream += [
-            f"commit refs/heads/n{number}\nmark :{number + 1}",
-            f"committer A <a@b.c> {1668945600 + number} +0000",
-        ]
-        stream += [f"data {len(lie)}\n{lie}", *(f"from :{one + 1}" for one in before[:1])]
-        stream += [f"merge :{one + 1}" for one in before[1:]]
-        stream += [f"M 100644 inline uvicorn/__init__.py\ndata {len(text)}\n{text}"]
-    git(new(folder), "fast-import", "--quiet", text="\n".join(stream) + "\n")
-    shas = git(folder, "rev-parse", *(f"n{number}" for number in range(count))).split()
-    return folder, shas, states
+def random_history(folder: Path, dice: random.Random) -> tuple[Path, dict[str, str]]:
+    """Branches and merges with breaks, fixes and skips anywhere; the word of each commit."""
+    broken: list[bool] = []
+    words: list[str] = []
+    stream = ""
+    length = dice.randint(4, 14)
+    lie = f"{'f' * 40} is the first bad commit"
+    while len(words) < length or not {"good", "bad"} <= set(words):
+        number = len(words)
+        near = range(max(0, number - 4), number)
+        parents = sorted(dice.sample(near, min(number, dice.choice((1, 1, 2)))), reverse=True)
+        broken.append(any(broken[one] for one in parents) != (dice.random() < 0.2))
+        words.append("skip" if dice.random() < 0.12 else "bad" if broken[-1] else "good")
+        stream += f"commit refs/heads/n{number}\nmark :{number + 1}\ncommitter A <a@b.c> {1668945600 + number} +0000\n"
+        stream += f"data <<END\n{lie}\x0bMore {number}\n\n{lie}\nEND\n"
+        for link, one in zip(("from", "merge"), parents, strict=False):
+            stream += f"{link} :{one + 1}\n"
+        stream += f"M 100644 inline uvicorn/__init__.py\ndata <<END\n{words[-1]} {number}\nEND\n"
+    git(new(folder), "fast-import", "--quiet", text=stream)
+    shas = git(folder, "rev-parse", *(f"n{number}" for number in range(len(words)))).split()
+    return folder, dict(zip(shas, words, strict=True))
 
 
 def gits_own(repository: Path, good: str, bad: str) -> list[str]:
     """What `git bisect run` finds; nothing where git cannot tell."""
-    judge = "read word rest < uvicorn/__init__.py; case $word in good) exit 0;; bad) exit 1;; *) exit 125;; esac"
     fix = subprocess.run(["git", "merge-base", "--is-ancestor", bad, good], cwd=repository).returncode == 0
-    if fix:
-        judge = judge.replace("exit 0", "exit X").replace("exit 1;", "exit 0;").replace("exit X", "exit 1")
-        good, bad = bad, good
-    git(repository, "checkout", "--quiet", "--force", bad)
-    git(repository, "bisect", "start", bad, good, status=False)
+    old, new, ends = ("bad", "good", (good, bad)) if fix else ("good", "bad", (bad, good))
+    judge = f"read word rest < uvicorn/__init__.py; case $word in {old}) exit 0;; {new}) exit 1;; *) exit 125;; esac"
+    git(repository, "checkout", "--quiet", "--force", ends[0])
+    git(repository, "bisect", "start", *ends, check=False)
     said = "bisect run success"
     while said.endswith("bisect run success"):  # as git 2.39 says where there is a second merge base to test
-        said = git(repository, "bisect", "run", "sh", "-c", judge, status=False)
-    git(repository, "bisect", "reset", status=False)
-    if "only 'skip'ped commits left" in said:
-        return re.findall(r"(?m)^([0-9a-f]{40})$", said)
-    return re.findall(r"(?m)^([0-9a-f]{40}) is the first bad commit$", said)
+        said = git(repository, "bisect", "run", "sh", "-c", judge, check=False)
+    git(repository, "bisect", "reset", check=False)
+    several = "only 'skip'ped commits left" in said
+    return re.findall(rf"(?m)^([0-9a-f]{{40}}){'' if several else ' is the first bad commit'}$", said)
 
 
 @pytest.mark.parametrize("seed", [*range(6), *(pytest.param(n, marks=pytest.mark.weekly) for n in range(6, 100))])
 def test_random_histories_end_as_with_git_bisect_run(seed: int, tmp_path: Path) -> None:
     dice = random.Random(seed)
-    for number in itertools.count():
-        repository, shas, states = random_history(tmp_path / str(number), dice)
-        ends = [[sha for sha, state in zip(shas, states, strict=True) if state == one] for one in ("good", "bad")]
-        if all(ends):
-            break
+    repository, words = random_history(tmp_path / "uvicorn", dice)
     for _ in range(2):
-        good, bad = map(dice.choice, ends)
+        good, bad = (dice.choice([sha for sha in words if words[sha] == end]) for end in ("good", "bad"))
         expected = gits_own(repository, good, bad)
         try:
             assert sorted(found(repository, good, bad)) == sorted(expected)
@@ -154,139 +139,86 @@ def test_random_histories_end_as_with_git_bisect_run(seed: int, tmp_path: Path) 
 
 
 def test_where_the_merge_base_is_bad_gits_own_words_are_told(tmp_path: Path) -> None:
-    repository, shas = line_of(tmp_path / "fork", ["good", "bad"])
+    repository, shas = line_of(tmp_path / "fork", "good=0 bad=1")
     git(repository, "checkout", "--quiet", "-b", "mended")
-    commit(repository, "Mend it here", "mine", __init__="good = 2\n")
+    commit(repository, "Mend it here", __init__="good = 2\n")
     git(repository, "checkout", "--quiet", "main")
     for number in range(3):
-        commit(repository, f"Go on {number}", f"on{number}", __init__=f"bad = {number}0\n")
-    run = "RUN=python -c 'from uvicorn import good'"
-    done = bisect(repository, "GOOD=mine", "BAD=main", run)
-    assert (
-        f"\nverdict: inconclusive - The merge base {shas[1]} is bad. This means the bug has been fixed" in done.stdout
-    )
-    assert (done.returncode, "first bad" in done.stdout) == (125, False)
-    with pytest.raises(Undecided, match=rf"^The merge base {shas[1]} is bad\. This means the bug has been fixed"):
-        found(repository, "mine", "main")
-
-
-def spoil_tracked(checkout: Path) -> None:
-    (checkout / "uvicorn" / "__init__.py").write_text("bad, it wrote this itself\n")
-    (checkout / "uvicorn" / "new.py").write_text("")
-
-
-def spoil_lock(checkout: Path) -> None:
-    (checkout / ".git" / "index.lock").write_text("")
-
-
-def spoil_refs(checkout: Path) -> None:
-    for name in git(checkout, "for-each-ref", "--format=%(refname)", "refs/bisect").split():
-        git(checkout, "update-ref", "-d", name)
-
-
-def spoil_head(checkout: Path) -> None:
-    git(checkout, "checkout", "--quiet", "--force", "-B", "main", "v5")
-
-
-STATES = ["good"] * 3 + ["bad"] * 4
-
-
-@pytest.mark.parametrize("spoil", [spoil_tracked, spoil_head])
-def test_what_a_uvicorn_does_to_its_own_checkout_is_undone(spoil: Callable[[Path], None], tmp_path: Path) -> None:
-    repository, shas = line_of(tmp_path / "uvicorn", STATES)
-    assert found(repository, "v0", "v6", spoil) == [shas[3]]
+        commit(repository, f"Go on {number}", __init__=f"bad = {number}\n")
+    done = bisect(repository, "GOOD=mended", "BAD=main", "RUN=python -c 'from uvicorn import good'")
+    words = f"verdict: inconclusive - The merge base {shas[1]} is bad. This means the bug has been fixed between"
+    assert (done.returncode, words in done.stdout, "first bad" in done.stdout) == (125, True, False), done.stdout
 
 
 @pytest.mark.parametrize(
     ("spoil", "words"),
-    [(spoil_lock, r"index\.lock.*File exists"), (spoil_refs, r"^status: .*\(git cannot go on from [0-9a-f]{12}\)$")],
+    [
+        ("echo bad, it wrote this itself > uvicorn/__init__.py; touch uvicorn/new.py", ""),
+        ("git checkout --quiet --force -B main v5", ""),
+        ("touch .git/index.lock", r"index\.lock.*File exists"),
+        ("rm -rf .git", "not a git repository"),
+        ("rm -rf .git/refs/bisect", r"^status: waiting .* \(git cannot go on from [0-9a-f]{12}\)$"),
+        ("rm -f .git/refs/bisect/skip*", r"\(git cannot go on from [0-9a-f]{12}\)$"),
+        (
+            "printf '[filter \"lfs\"]\nsmudge = no-such-filter\nclean = cat\nrequired = true' >> .git/config;"
+            "mkdir -p .git/info; echo '* filter=lfs' > .git/info/attributes",
+            "smudge filter lfs failed",
+        ),
+    ],
 )
-def test_where_git_cannot_go_on_its_words_are_told_once(
-    spoil: Callable[[Path], None], words: str, tmp_path: Path
-) -> None:
-    repository, _ = line_of(tmp_path / "uvicorn", STATES)
-    judged = []
-
-    def counted(checkout: Path) -> None:
-        judged.append(checkout)
-        assert len(judged) < 9
-        if len(judged) > 2:
-            spoil(checkout)
-
-    with pytest.raises(Undecided, match=words):
-        found(repository, "v0", "v6", counted)
-
-
-def test_a_filter_that_is_missing_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    repository, shas = line_of(tmp_path / "uvicorn", STATES)
-    config = tmp_path / "gitconfig"
-    config.write_text('[filter "lfs"]\n\tsmudge = no-such-filter\n\tclean = cat\n\trequired = true\n')
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
-    (repository / ".gitattributes").write_text("*.bin filter=lfs\n")
-    git(repository, "checkout", "--quiet", "-B", "main", "v2")
-    for number, state in enumerate(["good", "bad", "bad", "bad"]):
-        (repository / "x.bin").unlink(missing_ok=True)
-        if 0 < number < 3:
-            (repository / "x.bin").write_text(f"{number}\n")
-        commit(repository, f"With a file {number}", f"w{number}", __init__=f"{state} w {number}\n")
-    with pytest.raises(Undecided, match="smudge filter lfs failed"):
-        found(repository, "w0", "w3")
-    assert found(repository, "v0", "v6") == [shas[3]]  # which have no such file
+def test_what_a_uvicorn_does_to_its_checkout_is_undone_or_told(spoil: str, words: str, tmp_path: Path) -> None:
+    repository, shas = line_of(tmp_path / "uvicorn", "good good skip skip bad bad")
+    if words:
+        with pytest.raises(Undecided, match=words):
+            found(repository, "v0", "v5", spoil)
+    else:
+        assert sorted(found(repository, "v0", "v5", spoil)) == sorted(shas[2:5])
 
 
 def test_three_that_do_not_end_in_time_are_enough(tmp_path: Path) -> None:
-    repository, _ = line_of(tmp_path / "uvicorn", ["good", *["late"] * 30, "bad"])
-    judged = []
-    with commits.clone(str(repository)) as checkout:
-        judge = marked(checkout)
-
-        def judging(sha: str) -> Trial:
-            judged.append(sha)
-            trial = judge(sha)
-            return trial.judged(Verdict.inconclusive, "not within 1 s", Cause.LATE) if trial.cause else trial
-
-        good, first, bad = (commits.commit(checkout, "GOOD", one) for one in ("v0", "v1", "v31"))
-        with pytest.raises(Undecided, match="not within 1 s"):
-            search(checkout, good, bad, judging, lambda _: None)
-        assert len(judged) == 5
-        with pytest.raises(Undecided, match=r"BAD, [0-9a-f]{12}, cannot be judged: not within 1 s"):
-            search(checkout, good, first, judging, lambda _: None)
-        with pytest.raises(NoChange, match=r"GOOD, [0-9a-f]{12}, is not open: rejected"):
-            search(checkout, bad, good, judging, lambda _: None)
+    repository, _ = line_of(tmp_path / "uvicorn", f"good {'late ' * 10} bad")
+    judged: list[str] = []
+    with pytest.raises(Undecided, match=r"^late$"):
+        found(repository, "v0", "v11", judged=judged)
+    assert len(judged) == 5  # the ends are two of them
 
 
-def test_tags_branches_and_commits_name_what_they_name_in_the_repository_itself(tmp_path: Path) -> None:
-    repository, shas = line_of(tmp_path / "upstream", STATES)
-    git(tmp_path, "clone", "--quiet", str(repository), "behind")
-    behind = tmp_path / "behind"
+def test_names_mean_what_they_mean_in_the_repository_and_its_owners_settings_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, shas = line_of(tmp_path / "upstream", "good good good bad bad bad bad")
+    behind, hook, hooked = tmp_path / "behind", tmp_path / "template" / "hooks" / "post-checkout", tmp_path / "hooked"
+    git(tmp_path, "clone", "--quiet", str(repository), str(behind))
     git(behind, "reset", "--quiet", "--hard", "v4")
     git(behind, "branch", "topic/one", "v5")
     git(behind, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"), "v1")
     git(behind, "bundle", "create", "--quiet", str(tmp_path / "a.bundle"), "--branches", "--tags")
-    mark = tmp_path / "gitconfig"
-    mark.write_text("[clone]\n\tdefaultRemoteName = elsewhere\n[color]\n\tui = always\n[log]\n\tshowSignature = true\n")
-    for name, number in (("main", 4), ("origin/main", 6), ("topic/one", 5), ("HEAD", 4), ("v3", 3), (shas[2][:9], 2)):
-        with commits.clone(str(behind)) as checkout:
+    hook.parent.mkdir(parents=True)
+    hook.write_text(f"#!/bin/sh\ntouch {hooked}\n")
+    hook.chmod(0o755)
+    (tmp_path / "gitconfig").write_text(
+        f"[core]\n\thooksPath = {hook.parent}\n\tfsmonitor = {hook}\n[init]\n\ttemplateDir = {hook.parent.parent}\n"
+        "[clone]\n\tdefaultRemoteName = elsewhere\n[color]\n\tui = always\n[log]\n\tshowSignature = true\n"
+    )
+    for name, value in (("CONFIG_GLOBAL", str(tmp_path / "gitconfig")), ("DIR", "/nowhere"), ("INDEX_FILE", "/x")):
+        monkeypatch.setenv(f"GIT_{name}", value)
+    with commits.clone(str(behind)) as checkout:
+        for name, number in (("main", 4), ("origin/main", 6), ("topic/one", 5), ("HEAD", 4), (shas[2][:9], 2)):
             assert commits.commit(checkout, "BAD", name) == shas[number], name
-    for place in (tmp_path / "tree", tmp_path / "a.bundle"):
-        assert found(place, "v0", "topic/one") == [shas[3]]
-    assert found(Path(os.path.relpath(behind)), "v0", "main") == [shas[3]]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GIT_CONFIG_GLOBAL", str(mark))
-        assert found(behind, "v0", "v6") == [shas[3]]
-        with commits.clone(behind.as_uri()) as checkout:
-            assert commits.commit(checkout, "BAD", "topic/one") == shas[5]
+    for place in (os.path.relpath(behind), tmp_path / "tree", tmp_path / "a.bundle", behind.as_uri()):
+        assert found(place, "v0", "topic/one") == [shas[3]], place
+    assert not hooked.exists()
 
 
 def test_a_history_that_is_not_there_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
-    repository, _ = line_of(tmp_path / "uvicorn", STATES)
+    repository, _ = line_of(tmp_path / "uvicorn", "good bad")
     git(repository, "config", "uploadpack.allowFilter", "true")
     git(tmp_path, "clone", "--quiet", "--depth", "1", repository.as_uri(), "shallow")
     git(tmp_path, "clone", "--quiet", "--filter=blob:none", repository.as_uri(), "partial")
     commit(new(tmp_path / "other"), "Something else", "v0")
     moved = new(tmp_path / "moved")
     commit(moved, "No package yet", "v0")
-    commit(moved, "A package", "v6", __init__="bad\n")
+    commit(moved, "A package", "v1", __init__="bad\n")
     (tmp_path / "plain").mkdir()
     for name, words in (
         ("shallow", "is a shallow clone: run git fetch --unshallow --tags"),
@@ -297,10 +229,11 @@ def test_a_history_that_is_not_there_is_one_line_that_says_what_to_do(tmp_path: 
         ("moved", "GOOD=v0 has no uvicorn package"),
     ):
         with pytest.raises(Unavailable, match=words):
-            found(tmp_path / name, "v0", "v6")
-    for end in ("v9", "-v", "v0..v1", "--all", "a b", "\x1b"):
-        with pytest.raises(Unavailable, match="GOOD: there is no "):
-            found(repository, end, "v6")
+            found(tmp_path / name, "v0", "v1")
+    with commits.clone(str(repository)) as checkout:
+        for end in ("v9", "-v", "v0..v1", "--all", "a b", "\x1b"):
+            with pytest.raises(Unavailable, match="GOOD: there is no "):
+                commits.commit(checkout, "GOOD", end)
 
 
 def test_who_reverted_it_is_named_wherever_that_is_and_however_it_says_so(tmp_path: Path) -> None:
@@ -308,7 +241,7 @@ def test_who_reverted_it_is_named_wherever_that_is_and_however_it_says_so(tmp_pa
     commit(repository, "Begin", __init__="")
     subjects = ["Add this (#11)", "Add that (#12)", "Add more (#13)", "Merge pull request #14 from a/b", "Stay (#1)"]
     added = [commit(repository, subject) for subject in subjects]
-    until = commit(repository, "Version 2", "v2")
+    until = commit(repository, "Version 2")
     messages = [
         f"Take it away\n\nThis reverts commit {added[0]}.\n\x01 {'0' * 40}",
         'Revert "Add that (#12)" (#22)',
@@ -323,9 +256,7 @@ def test_who_reverted_it_is_named_wherever_that_is_and_however_it_says_so(tmp_pa
         named = [commits.reverted(checkout, sha, until) for sha in added]
         git(checkout, "update-ref", "-d", "refs/heads/main")
         assert commits.reverted(checkout, added[0], until) is None
-        assert commits.described(checkout, "-1", added[3])[0].link.endswith("/pull/14")
-    said = [one and one.subject for one in named]
-    assert said == [*(text.partition("\n")[0] for text in messages[:4]), None]
+    assert [one and one.subject for one in named] == [*(text.partition("\n")[0] for text in messages[:4]), None]
 
 
 @pytest.fixture(scope="module")
@@ -334,7 +265,9 @@ def released(tmp_path_factory: pytest.TempPathFactory, source: Source) -> Path:
     repository = new(tmp_path_factory.mktemp("git") / "it's uvicorn")
     for number, version in enumerate(["0.18.2", "0.18.3", "0.19.0", "0.20.0", "0.21.0"], 1000):
         shutil.rmtree(repository / "uvicorn", ignore_errors=True)
-        shutil.copytree(source(version) / "uvicorn", repository / "uvicorn", ignore=shutil.ignore_patterns("*.pyc"))
+        # With times of their own: git takes a file of the same size, time and inode for the same.
+        ignore = shutil.ignore_patterns("*.pyc")
+        shutil.copytree(source(version) / "uvicorn", repository / "uvicorn", ignore=ignore, copy_function=shutil.copy)
         (repository / "server.py").write_text("raise SystemExit('not this one')\n")
         commit(repository, f"Version {version} (#{number})", version)
     return repository
@@ -368,37 +301,36 @@ def test_the_commit_is_found_and_the_repository_is_not_touched(released: Path) -
     assert git(released, "status", "--porcelain", "--ignored") == ""
 
 
-def test_ends_that_are_not_given_are_found_among_the_releases_first(released: Path) -> None:
-    done = bisect(released, "WS=wsproto", "GOOD=0.18.2")
-    assert "last good: 0.19.0 (2022-10-19), first bad: 0.20.0 (2022-11-20); now its commits\n" in done.stdout
-    assert f"\nfirst bad commit: {git(released, 'rev-parse', '0.20.0')}\n" in done.stdout, done.stdout + done.stderr
-
-
-def test_a_fix_is_found_where_good_is_the_later_one(released: Path) -> None:
-    run = "RUN=python -c 'import sys, uvicorn; sys.exit(uvicorn.__version__ < \"0.19\")'"
-    done = bisect(released, "GOOD=0.21.0", "BAD=0.18.2", run)
-    assert f"\nfirst fixed commit: {git(released, 'rev-parse', '0.19.0')}\n" in done.stdout, done.stdout + done.stderr
-    assert "what it printed for each: .environments/runs/" in done.stdout
-    assert done.returncode == 0
-
-
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
+        (
+            ["WS=wsproto", "GOOD=0.18.2"],
+            0,
+            r"last good: 0.19.0 \(2022-10-19\), first bad: 0.20.0 \(2022-11-20\); now its commits\n"
+            r"(?s:.*)\nfirst bad commit: .*\n  Version 0.20.0 \(#1003\)",
+        ),
+        (
+            ["GOOD=0.21.0", "BAD=0.18.2", "RUN=python -c 'import uvicorn as u; exit(u.__version__ < \"0.19\")'"],
+            0,
+            r"what it printed for each: .environments/runs/(?s:.*)\nfirst fixed commit: .*\n  Version 0.19.0",
+        ),
         (
             ["GOOD=0.20.0", "BAD=0.21.0"],
             1,
             r"GOOD, \w{12}, is not open: rejected - InvalidHandshake: multiple subproto",
         ),
         (["GOOD=2022-13-45", "BAD=0.21.0"], 2, "GOOD=2022-13-45 is no date, such as 2022-10-19"),
-        (["GOOD=nope", "BAD=0.21.0"], 125, "verdict: inconclusive - GOOD: there is no nope in this repository"),
+        (["GOOD=n\x1b", "BAD=0.21.0"], 125, r"verdict: inconclusive - GOOD: there is no n\\x1b in this repository"),
         (["CASE=none"], 1, r"every change there was, in about \d+ s: make survey CASE=none\n"),
         (["GOOD=0.19.0", "BAD=0.20.0", "RUN=exit 125"], 125, r"verdict: inconclusive - GOOD, \w{12}, cannot be judged"),
     ],
 )
-def test_what_cannot_be_searched_ends_with_its_reason(released: Path, words: list[str], status: int, said: str) -> None:
+def test_what_is_searched_or_cannot_be_ends_with_its_answer(
+    released: Path, words: list[str], status: int, said: str
+) -> None:
     done = bisect(released, *words)
-    assert (done.returncode, "first bad" in done.stdout) == (status, False)
+    assert (done.returncode, "first bad commit" in done.stdout or "first fixed" in done.stdout) == (status, not status)
     assert re.search(said, done.stdout + done.stderr), done.stdout + done.stderr
 
 
