@@ -48,7 +48,6 @@ def main(arguments: Sequence[str]) -> int:
         print(f"the harness needs {missing[-1]}", file=sys.stderr)
         return 125
     from harness import lesson, report, verbs
-    from harness.commits import Undecided
     from harness.model import plain
     from harness.place import Unavailable
     from harness.releases import NoChange, NothingTestable
@@ -76,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
     except NoChange as error:
         print(f"\n{error}")
         return 1
-    except (Unavailable, Undecided, NothingTestable) as error:
+    except (Unavailable, NothingTestable) as error:
         advice = hint(error.trial) if isinstance(error, NothingTestable) else ""
         print(f"verdict: inconclusive - {redacted(plain(f'{error}{advice}'))}")
         return 125

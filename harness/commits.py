@@ -19,10 +19,6 @@ SHA = r"(?m)^([0-9a-f]{40,64})"  # where a line begins, as no subject does
 PACKAGE = ("--", "uvicorn/__init__.py")
 
 
-class Undecided(Unavailable):
-    """Why no commit can be told, in git's words where they are git's."""
-
-
 @dataclass(frozen=True)
 class Commit:
     sha: str
@@ -98,7 +94,7 @@ def search(
 
     `judging` judges the checkout as it stands, at the commit that it is told; `say` gets a line for every commit.
     Returns the commits of which one is the first, whether that is a break, and git's log. Raises NoChange where an end
-    is not as claimed, Undecided with git's words or the reason why an end cannot be judged.
+    is not as claimed, Unavailable with git's words or the reason why an end cannot be judged.
     """
     trials: dict[str, Trial] = {}
 
@@ -106,12 +102,12 @@ def search(
         """The trial of the checkout, from which it is put back: a uvicorn may write to its own files."""
         trials[sha] = trial = judging(sha)
         if [one.cause for one in trials.values()].count(Cause.LATE) >= LATE:
-            raise Undecided(trial.reason)
+            raise Unavailable(trial.reason)
         try:
             git(checkout, "reset", "--quiet", "--hard", sha)
             git(checkout, "clean", "--quiet", "-ffdx")
         except Unavailable as error:
-            raise Undecided(f"git cannot put the checkout back: {plain(str(error))}") from None
+            raise Unavailable(f"git cannot put the checkout back: {plain(str(error))}") from None
         return trial
 
     def bisect(*words: str) -> str:
@@ -121,7 +117,7 @@ def search(
         git(checkout, "checkout", "--quiet", "--force", sha)
         trial = judged(sha)
         if trial.cause:
-            raise Undecided(f"{word}, {sha[:12]}, cannot be judged: {trial.reason}")
+            raise Unavailable(f"{word}, {sha[:12]}, cannot be judged: {trial.reason}")
         if trial.verdict is not wanted:
             raise NoChange(f"{word}, {sha[:12]}, is not {wanted.name}: {trial.last_line.removeprefix('verdict: ')}")
     breaks = bool(git(checkout, "rev-list", "--max-count=1", bad, f"^{good}"))
@@ -133,7 +129,7 @@ def search(
     while not (found := re.findall(rf"{SHA} is the first {new} commit$", said) or re.findall(f"{SHA}$", said)):
         [at] = described(checkout, "-1")
         if at.sha in trials:
-            raise Undecided(f"{plain(said)} (git cannot go on from {at.sha[:12]})")
+            raise Unavailable(f"{plain(said)} (git cannot go on from {at.sha[:12]})")
         trial = judged(at.sha)
         reason = f"  ({trial.reason[:100]})" if trial.reason and (trial.cause or not trial.case) else ""
         say(f"{at.sha[:12]}  {trial.verdict.name:12}  {at.subject}{reason}")

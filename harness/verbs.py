@@ -100,7 +100,7 @@ def changed_release(words: Words, asked: Question, index: Index) -> Change:
 
 
 def bisect_commits(words: Words) -> int:
-    """Find the commit that changed the verdict. Returns 0, or 125 for one of several. Raises NoChange, Undecided."""
+    """Find the commit that changed the verdict. Returns 0, or 125 for one of several. Raises NoChange, Unavailable."""
     index = Index.configured()
     asked = question(words, index)
     ends = {name: words[name] for name in ("GOOD", "BAD") if name in words}

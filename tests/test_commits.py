@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from harness import commits
-from harness.commits import Undecided
 from harness.model import Cause, Trial, Verdict
 from harness.place import Unavailable
 
@@ -135,7 +134,7 @@ def test_random_histories_end_as_with_git_bisect_run(seed: int, tmp_path: Path) 
         expected = gits_own(repository, good, bad)
         try:
             assert sorted(found(repository, good, bad)) == sorted(expected)
-        except Undecided as error:
+        except Unavailable as error:
             assert not expected, error
 
 
@@ -170,7 +169,7 @@ def test_where_the_merge_base_is_bad_gits_own_words_are_told(tmp_path: Path) -> 
 def test_what_a_uvicorn_does_to_its_checkout_is_undone_or_told(spoil: str, words: str, tmp_path: Path) -> None:
     repository, shas = line_of(tmp_path / "uvicorn", "good good skip skip bad bad")
     if words:
-        with pytest.raises(Undecided, match=words):
+        with pytest.raises(Unavailable, match=words):
             found(repository, "v0", "v5", spoil)
     else:
         assert sorted(found(repository, "v0", "v5", spoil)) == sorted(shas[2:5])
@@ -179,7 +178,7 @@ def test_what_a_uvicorn_does_to_its_checkout_is_undone_or_told(spoil: str, words
 def test_three_that_do_not_end_in_time_are_enough(tmp_path: Path) -> None:
     repository, _ = line_of(tmp_path / "uvicorn", f"good {'late ' * 10} bad")
     judged: list[str] = []
-    with pytest.raises(Undecided, match=r"^late$"):
+    with pytest.raises(Unavailable, match=r"^late$"):
         found(repository, "v0", "v11", judged=judged)
     assert len(judged) == 5  # the ends are two of them
 
