@@ -6,9 +6,7 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
-from client import Verdict
-
-__all__ = ["Verdict"]
+from client import Verdict as Verdict
 
 UPSTREAM = "https://github.com/Kludex/uvicorn"
 IMPLEMENTATIONS = ("websockets", "wsproto", "websockets-sansio", "auto")
@@ -28,6 +26,14 @@ class Cause(Enum):
     NO_APP = "the app cannot be imported"
     LATE = "it did not end in time"
     FAILED = "it failed in another way"  # which another day or machine need not see again
+
+
+class Inconclusive(Exception):
+    """Why a uvicorn cannot be judged: the cause and a sentence."""
+
+    def __init__(self, cause: Cause, reason: str) -> None:
+        super().__init__(reason)
+        self.cause = cause
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,7 @@ class App:
 
 @dataclass(frozen=True)
 class Script:
-    """A command line for `sh`: where it runs and with which variables.
-
-    What it prints goes to the file `output`, which uvicorns it imported to the file `imported`.
-    """
+    """A line for `sh`. What it prints goes to the file `output`, which uvicorns it imported to the file `imported`."""
 
     line: str
     folder: str
@@ -80,7 +83,7 @@ class Job:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Job:
-        script = Script(**data["script"]) if data["script"] else None
+        script = data["script"] and Script(**data["script"])
         return cls(**{**data, "apps": [App(**app) for app in data["apps"]], "script": script})
 
 
@@ -105,7 +108,6 @@ class Trial:
     traceback: str = ""
 
     def judged(self, verdict: Verdict, reason: str, cause: Cause | None = None) -> Trial:
-        """Set the verdict, and return the trial."""
         self.verdict, self.reason, self.cause = verdict, reason, cause
         return self
 

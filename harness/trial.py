@@ -6,30 +6,66 @@ It runs in a process of its own under the Python under test, from 3.8 on, and im
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import logging.handlers
+import re
 import socket
 import sys
 import time
 import traceback
+from logging.handlers import BufferingHandler
 from pathlib import Path
-from typing import Any, AsyncIterator, Iterator
+from typing import Any
 
 import client
-from harness.loading import REASON, Inconclusive, describe, elsewhere, lacks_others, load, load_app
-from harness.model import HEADER, App, Cause, Job, Trial, Verdict, plain, printable
+from harness.loading import REASON, cause_of_import, describe, elsewhere, load, load_app
+from harness.model import HEADER, App, Cause, Inconclusive, Job, Trial, Verdict, plain, printable
+
+RECEIVED = re.compile(f"(?i)< {HEADER}: (.*)")
 
 
-class Lines(logging.Logger):
-    """A logger that adds what it is told to a list; making records of it would take longer than to dial."""
+class Observer:
+    """What is seen of one handshake."""
 
-    def __init__(self, said: list[str]) -> None:
-        super().__init__("handshake", logging.DEBUG)
-        self._said = said
+    def __init__(self) -> None:
+        self.lines = BufferingHandler(sys.maxsize)  # the handshake, as websockets logs it
+        self.errors = BufferingHandler(sys.maxsize)  # what the server logs
+        self.errors.setLevel(logging.ERROR)
+        for name in ("uvicorn", "websockets.server"):
+            logging.getLogger(name).addHandler(self.errors)
+        self.written: list[tuple[str, str]] = []  # who wrote which value of the header
+        self.ran = ""  # the classes that handle the connection
 
-    def _log(self, level: int, msg: object, args: Any, *_: Any, **__: Any) -> None:
-        self._said.append(str(msg) % args if args else str(msg))
+    def watched(self, app: Any, headers: Any, server: Any) -> Any:
+        """The same app, which also notes who handles the connection, and who writes the header."""
+
+        async def watching(scope: Any, receive: Any, send: Any) -> None:
+            kinds = {type(connection) for connection in server.server_state.connections}
+            self.ran = ", ".join(sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds))
+
+            async def sending(message: Any) -> None:
+                if message["type"] == "websocket.accept":
+                    self.written.append(("subprotocol=", message.get("subprotocol") or ""))
+                    self.note("headers=", headers)
+                    self.note("websocket.accept's headers", message.get("headers", []))
+                await send(message)
+
+            await app(scope, receive, sending)
+
+        return watching
+
+    def note(self, writer: str, headers: Any) -> None:
+        for pair in headers:
+            name, value = (part.decode("latin-1") if isinstance(part, bytes) else part for part in pair)
+            if name.lower() == HEADER:
+                self.written.append((writer, value))
+
+    def labelled(self, line: str) -> str:
+        """The line of the handshake, with who wrote it where it is the header in the response."""
+        header = RECEIVED.fullmatch(line)
+        if not header:
+            return line
+        writers = dict.fromkeys(writer for writer, value in self.written if value == header[1])
+        return f"{line}   <-- from {' or '.join(writers) or 'somebody else'}"
 
 
 def run(job: Job) -> list[Trial]:
@@ -50,129 +86,69 @@ def run(job: Job) -> list[Trial]:
 
 def judge(uvicorn: Any, app: App, trial: Trial, job: Job) -> None:
     """Serve the app, dial it once, and write down what happened. Raises nothing."""
-    failure: BaseException | None = None
-    lines: list[str] = []
-    written: list[tuple[str, str]] = []
-    with errors_of("uvicorn", "websockets.server") as errors:
-        try:
-            module, found = load_app(app)
-            none = app.none or getattr(module, "NONE", "inconclusive")
-            asyncio.run(shake_hands(uvicorn, app, module, found, trial, lines, written, errors, job.limit))
-            trial.judged(Verdict.open, "")
-        except Inconclusive as error:
-            trial.judged(Verdict.inconclusive, str(error), error.cause)
-        except BaseException as error:
-            failure, (verdict, reason) = error, client.judge(error)
-            if type(error) is LookupError and none == "rejected":
-                verdict = Verdict.rejected
-            cause = None if verdict is not Verdict.inconclusive else cause_of(error, Cause.OTHER_ANSWER)
-            trial.judged(verdict, plain(reason)[:REASON], cause)
-    lines = [plain(line) for line in lines]
-    trial.sent = [value for name, value in map(received_header, lines) if name == HEADER]
+    seen = Observer()
+    try:
+        app, found = load_app(app)
+        asyncio.run(shake_hands(uvicorn, app, found, seen, job.limit))
+        trial.judged(Verdict.open, "")
+    except Inconclusive as error:
+        trial.judged(Verdict.inconclusive, str(error), error.cause)
+    except BaseException as error:
+        verdict, reason = client.judge(error)
+        if type(error) is LookupError and app.none == "rejected":
+            verdict = Verdict.rejected
+        cause = None if verdict is Verdict.rejected else cause_of(error, Cause.OTHER_ANSWER)
+        trial.judged(verdict, plain(reason)[:REASON], cause)
+        if job.observed and verdict is Verdict.rejected:
+            trial.traceback = traceback_of(error)
+    lines = [plain(record.getMessage()) for record in seen.lines.buffer]
+    trial.ran = seen.ran
+    trial.sent = [header[1] for header in map(RECEIVED.fullmatch, lines) if header]
     if job.observed:
-        trial.lines = [labelled(line, written) for line in lines]
-    if job.observed and failure and trial.verdict is Verdict.rejected:
-        trial.traceback = traceback_of(failure)
-    if trial.cause in (Cause.OTHER_ANSWER, Cause.FAILED) and errors.buffer:
-        record = errors.buffer[0]  # what comes later may follow from it
+        trial.lines = [seen.labelled(line) for line in lines]
+    if trial.cause in (Cause.OTHER_ANSWER, Cause.FAILED) and seen.errors.buffer:
+        record = seen.errors.buffer[0]  # what comes later may follow from it
         raised = record.exc_info and record.exc_info[1]
         trial.cause = cause_of(raised, trial.cause)
         last = record.getMessage().strip().split("\n")[-1]  # of a traceback, the exception
         trial.reason += f"; the server logged {describe(raised) if raised else plain(last)[:REASON]}"
 
 
-async def shake_hands(
-    uvicorn: Any,
-    app: App,
-    module: Any,
-    found: Any,
-    trial: Trial,
-    lines: list[str],
-    written: Any,
-    errors: Any,
-    limit: float,
-) -> None:
-    """Serve the app and dial it; `lines` gets the handshake, `written` who wrote which value of the header.
-
-    Raises Inconclusive, and what `client.dial` raises. `errors` is the handler that keeps what uvicorn logs,
-    `limit` the seconds for all of it.
-    """
+async def shake_hands(uvicorn: Any, app: App, found: Any, seen: Observer, limit: float) -> None:
+    """Serve an ASGI app and dial it, within `limit` seconds. Raises Inconclusive, and what `client.dial` raises."""
     if app.ws not in uvicorn.config.WS_PROTOCOLS:
         names = ", ".join(name for name in uvicorn.config.WS_PROTOCOLS if name != "none")
         raise Inconclusive(Cause.NO_IMPLEMENTATION, plain(f"uvicorn has no {app.ws}; it has {names}")[:REASON])
-    headers = [tuple(pair) for pair in (app.headers if app.headers is not None else getattr(module, "HEADERS", []))]
-    offer = app.offer or getattr(module, "OFFER", client.OFFERED)
+    headers = [tuple(pair) for pair in app.headers or []]
     config = uvicorn.Config(found, headers=headers, ws=app.ws, log_config=None)
     server = uvicorn.Server(config)
-    config.app = watched(config.app, headers, server, trial, written)
-    async with serving(server, limit / 3) as url:
-        try:
-            await client.dial(url + app.path, offer, logger=Lines(lines))
-        finally:
-            logging.getLogger("uvicorn").removeHandler(errors)  # what it logs when it is stopped explains nothing
-
-
-@contextlib.asynccontextmanager
-async def serving(server: Any, limit: float) -> AsyncIterator[str]:
-    """Run a uvicorn.Server on a free port of 127.0.0.1, yield its URL, and stop it on every path.
-
-    Raises Inconclusive where it does not start.
-    """
+    config.app = seen.watched(config.app, headers, server)
+    logger = logging.Logger("handshake", logging.DEBUG)  # of nobody else, who could silence it
+    logger.addHandler(seen.lines)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         task = asyncio.ensure_future(server.serve(sockets=[listener]))
         try:
-            # Only once it has started does uvicorn add the configured headers: an earlier client would not see them.
-            deadline = time.monotonic() + limit
-            while not server.started and not task.done() and time.monotonic() < deadline:
-                await asyncio.sleep(0)
-            if not server.started:
-                failure = task.exception() if task.done() and not task.cancelled() else None
-                late = "it ended" if task.done() else f"not within {limit:g} s, a third of LIMIT"
-                cause = Cause.MISSING_IMPORT if lacks_others(failure) else Cause.FAILED
-                reason = f"uvicorn did not start: {describe(failure) if failure else late}"
-                raise Inconclusive(cause if task.done() else Cause.LATE, reason) from failure
-            yield f"ws://127.0.0.1:{listener.getsockname()[1]}"
+            await started(server, task, limit / 3)
+            url = f"ws://127.0.0.1:{listener.getsockname()[1]}{app.path}"
+            await client.dial(url, app.offer, logger=logger)
         finally:
-            # uvicorn looks at should_exit every 0.1 s; a cancelled task ends at once.
-            task.cancel()
+            seen.errors.setLevel(sys.maxsize)  # what is logged when it is stopped explains nothing
+            task.cancel()  # uvicorn looks at should_exit every 0.1 s; a cancelled task ends at once
             await asyncio.wait([task], timeout=1)
 
 
-def watched(app: Any, headers: Any, server: Any, trial: Trial, written: list[tuple[str, str]]) -> Any:
-    """The same app, which also writes down who handles the connection, and who writes the header."""
-
-    async def watching(scope: Any, receive: Any, send: Any) -> None:
-        kinds = {type(connection) for connection in server.server_state.connections}
-        trial.ran = ", ".join(sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds))
-
-        async def sending(message: Any) -> None:
-            if message["type"] == "websocket.accept":
-                written.append(("subprotocol=", message.get("subprotocol") or ""))
-                for writer, pairs in (
-                    ("headers=", headers),
-                    ("websocket.accept's headers", message.get("headers", [])),
-                ):
-                    texts = [[p.decode("latin-1") if isinstance(p, bytes) else p for p in pair] for pair in pairs]
-                    written.extend((writer, value) for name, value in texts if name.lower() == HEADER)
-            await send(message)
-
-        await app(scope, receive, sending)
-
-    return watching
-
-
-def labelled(line: str, written: list[tuple[str, str]]) -> str:
-    """The line of the handshake, with who wrote it where it is the header in the response."""
-    name, value = received_header(line)
-    writers = " or ".join(dict.fromkeys(writer for writer, wrote in written if wrote == value))
-    return f"{line}   <-- from {writers or 'somebody else'}" if name == HEADER else line
-
-
-def received_header(line: str) -> tuple[str, str]:
-    """The name, in lower case, and the value of a received header's line; two empty strings for another line."""
-    name, colon, value = line.partition(": ")
-    return (name[2:].lower(), value) if colon and name.startswith("< ") else ("", "")
+async def started(server: Any, task: asyncio.Future[Any], limit: float) -> None:
+    """Wait until a server has started: only then does uvicorn add the configured headers. Raises Inconclusive."""
+    deadline = time.monotonic() + limit
+    while not server.started and not task.done():
+        if time.monotonic() > deadline:
+            raise Inconclusive(Cause.LATE, f"uvicorn did not start: not within {limit:g} s, a third of LIMIT")
+        await asyncio.sleep(0)
+    if not server.started:
+        failure = None if task.cancelled() else task.exception()
+        why = describe(failure) if failure else "it ended"
+        raise Inconclusive(cause_of_import(failure), f"uvicorn did not start: {why}") from failure
 
 
 def traceback_of(error: BaseException) -> str:
@@ -182,20 +158,6 @@ def traceback_of(error: BaseException) -> str:
         at = at.tb_next
     text = "".join(traceback.format_exception(type(error), error, at))
     return "\n".join(map(printable, text.rstrip().splitlines()))[:20_000]
-
-
-@contextlib.contextmanager
-def errors_of(*names: str) -> Iterator[Any]:
-    """A handler with the errors that these loggers tell inside the block, in its `buffer`."""
-    handler = logging.handlers.BufferingHandler(sys.maxsize)
-    handler.setLevel(logging.ERROR)
-    for name in names:
-        logging.getLogger(name).addHandler(handler)
-    try:
-        yield handler
-    finally:
-        for name in names:
-            logging.getLogger(name).removeHandler(handler)
 
 
 def cause_of(error: Any, otherwise: Cause) -> Cause:

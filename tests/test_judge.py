@@ -14,7 +14,7 @@ from harness import base as bases
 from harness import folders, place
 from harness.asking import app, cases
 from harness.base import Base, Interpreter
-from harness.folders import Unfit
+from harness.model import Inconclusive as Unfit
 from harness.index import Release
 from harness.judge import Judge
 from harness.model import App, Cause, Trial, Verdict
