@@ -1,9 +1,9 @@
 """The process of one base: it imports everything but uvicorn, and forks for every folder that it is given.
 
-A keeper is forked for each job, and forks the trial. The trial says what it found in memory that it shares with its
-keeper, and has no descriptor on which anybody could forge an answer; the keeper ends everything that is left of it,
-and answers. Python 3.8 and later: this runs in every environment under test, as `python -I -S forks.py BASE`; its
-stdin is a socket.
+There are three generations: one that watches, the keeper, and a trial for each job. The trial says what it found in
+memory that it shares with the keeper, and has no descriptor on which anybody could forge an answer; the keeper ends
+everything that is left of it, and answers. Python 3.8 and later: this runs in every environment under test, as
+`python -I -S forks.py BASE`; its stdin is a socket.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import select
 import signal
 import site
 import socket
-import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from pathlib import Path
@@ -33,7 +32,6 @@ if __name__ == "__main__":
 from harness.model import Job, plain
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2), Linux
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIZE = 1 << 22  # bytes, of what a trial can say
 KEPT = 1 << 20  # bytes, of what a script prints
 # What uvicorn and its clients import; each brings more of it.
@@ -45,7 +43,29 @@ PRELOADED = """
 
 
 def main(control: socket.socket) -> NoReturn:
-    """Fork a keeper for every socket that comes through the control socket, until that ends."""
+    """Do the jobs that come through a socket, one after the other, in a child of this process.
+
+    This process only watches: where the socket ends, or the child ends or is stopped, it ends all that is below it.
+    """
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    keeper = os.fork()
+    if not keeper:
+        keep(control)
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a uvicorn may send them
+        signal.signal(kind, signal.SIG_IGN)
+    end = select.poll()
+    end.register(control, 0)
+    while not end.poll(100) and not os.waitpid(keeper, os.WNOHANG | os.WUNTRACED)[0]:
+        pass
+    end_all_below()
+    os._exit(0)
+
+
+def keep(control: socket.socket) -> NoReturn:
+    """Answer each job, a line of JSON, with a line: its wait status, what it said, or the error."""
+    os.setsid()  # so what a uvicorn does to its parent's process group meets nobody else
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     from harness import trial
 
     for name in PRELOADED.split():
@@ -57,58 +77,25 @@ def main(control: socket.socket) -> NoReturn:
     for name in [name for name in sys.modules if name.split(".")[0] in ("client", "harness")]:
         del sys.modules[name]  # an app may have modules of these names
     gc.disable()  # a trial is over before collecting would pay
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
-    for kind in ENDING:  # it ends with its socket; a uvicorn may send it others
-        signal.signal(kind, signal.SIG_IGN)
-    keepers: set[int] = set()
-    while True:
-        reap(keepers)
-        if not select.select([control], [], [], 0.1)[0]:
-            continue
-        _, passed, _, _ = control.recvmsg(1, socket.CMSG_SPACE(4))
-        if not passed:
-            end_all_below()
-            os._exit(0)
-        connection = socket.socket(fileno=struct.unpack("i", passed[0][2])[0])
+    threads = ThreadPoolExecutor()
+    for line in control.makefile("rb"):
+        answer: dict[str, Any] = {"status": None, "said": "", "error": ""}
+        try:
+            attend(Job.from_json(json.loads(line)), trial, threads, answer)
+        except Exception as error:
+            answer["error"] = plain(f"{type(error).__name__}: {error}")
+        control.sendall(json.dumps(answer).encode() + b"\n")
+    os._exit(0)
+
+
+def attend(job: Job, trial: Any, threads: ThreadPoolExecutor, answer: dict[str, Any]) -> None:
+    """Have a job done in a process of its own, end whatever is left of it, and fill in the answer."""
+    reading, writing = os.pipe()
+    with mmap.mmap(-1, SIZE) as memory:
         pid = os.fork()
         if not pid:
-            control.close()
-            for kind in ENDING:
-                signal.signal(kind, signal.SIG_DFL)
-            keep(connection, trial)
-        keepers.add(pid)
-        connection.close()
-
-
-def reap(keepers: set[int]) -> None:
-    """Forget the keepers that ended, end one that was stopped, and whatever either leaves to this process."""
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
-            if not pid:
-                break
-            if os.WIFSTOPPED(status):
-                kill([pid])
-            else:
-                keepers.discard(pid)
-    kill(children() - keepers)
-
-
-def keep(connection: socket.socket, trial: Any) -> NoReturn:
-    """Read a job, have it done in a process of its own, and answer with its wait status and what it said."""
-    answer: dict[str, Any] = {"status": None, "said": "", "error": ""}
-    try:
-        os.setsid()  # so what a uvicorn does to its parent's process group meets nobody else
-        prctl(PR_SET_CHILD_SUBREAPER, 1)
-        job = Job.from_json(json.loads(b"".join(iter(lambda: connection.recv(1 << 16), b""))))
-        memory = mmap.mmap(-1, SIZE)
-        reading, writing = os.pipe()
-        pid = os.fork()
-        if not pid:
-            os.setsid()
             work(job, trial, memory, writing)
         os.close(writing)
-        threads = ThreadPoolExecutor()
         try:
             printed = threads.submit(copy, reading, job.script.output if job.script else os.devnull, answer)
             with contextlib.suppress(TimeoutError):
@@ -120,17 +107,13 @@ def keep(connection: socket.socket, trial: Any) -> NoReturn:
             printed.result(1)
         if not job.script:
             answer["said"] = memory.readline().rstrip(b"\0").decode()
-    except Exception as error:
-        answer["error"] = plain(f"{type(error).__name__}: {error}")
-    with contextlib.suppress(OSError):
-        connection.sendall(json.dumps(answer).encode())
-    os._exit(0)
 
 
 def work(job: Job, trial: Any, memory: mmap.mmap, writing: int) -> NoReturn:
     """Do the job in this process, and end. An app's trials go into the memory, a script prints to a descriptor."""
     me = os.getpid()
     try:
+        os.setsid()
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # it may end all that could end it
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
@@ -166,17 +149,9 @@ def end_all_below() -> None:
     """End all processes below this one, which gets what they leave, and wait until there is nobody left."""
     with contextlib.suppress(ChildProcessError):
         while True:
-            kill(children())
+            for file in Path("/proc/self/task").glob("*/children"):  # where the system tells (Linux)
+                kill(map(int, file.read_text().split()))
             os.waitpid(-1, 0)
-
-
-def children() -> set[int]:
-    """The processes right below this one, where the system tells (Linux)."""
-    found: set[int] = set()
-    with contextlib.suppress(OSError):
-        for file in Path("/proc/self/task").glob("*/children"):
-            found.update(map(int, file.read_text().split()))
-    return found
 
 
 def kill(pids: Iterable[int]) -> None:
