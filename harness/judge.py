@@ -70,11 +70,11 @@ class Judge(contextlib.ExitStack):
 
     def release(self, release: Release, observed: bool = False) -> list[Trial]:
         """The trials of one release, in the order of the apps. What fails is inconclusive, with the cause."""
-        try:
-            folder = self._fitting(release)
-        except (Inconclusive, Unavailable) as error:
-            return self._inconclusive(release.version, error)
-        return self.folder(folder, release.version, observed)
+        return self._trials(lambda: self._fitting(release), release.version, release.version, observed)
+
+    def folder(self, folder: Path, observed: bool = False, name: str = "") -> list[Trial]:
+        """The same for a folder with `uvicorn/` in it, which may change; `name` is what it is called."""
+        return self._trials(lambda: folder, name or folder.name, "", observed)
 
     def oldest(self, releases: Sequence[Release]) -> int:
         """The place of the oldest that fits, found by halving: what fits once is taken to fit from then on."""
@@ -84,10 +84,8 @@ class Judge(contextlib.ExitStack):
         """Whether the base has what a release requires; where that cannot be told, judging it will tell why."""
         try:
             self._fitting(release)
-        except Inconclusive:
-            return False
-        except Unavailable:
-            pass
+        except (Inconclusive, Unavailable) as error:
+            return isinstance(error, Unavailable)
         return True
 
     def _fitting(self, release: Release) -> Path:
@@ -98,27 +96,35 @@ class Judge(contextlib.ExitStack):
         folders.fit(folder, release.version, self.question.base)
         return folder
 
-    def folder(self, folder: Path, release: str = "", observed: bool = False, name: str = "") -> list[Trial]:
-        """The same for a folder with `uvicorn/` in it; `release` is the version that it must be, `name` what it is."""
-        name = release or name or folder.name
+    def _trials(self, find: Callable[[], Path], name: str, version: str, observed: bool) -> list[Trial]:
+        """The trials of the uvicorn in the folder that is found; `version` is what it must be."""
+        question = self.question
         try:
-            runs = [self._once(folder, release, observed, name) for _ in range(self.question.runs)]
+            folder = find()
+            runs = [self._once(folder, name, version, observed) for _ in range(question.runs)]
         except (Inconclusive, Unavailable, OSError) as error:
-            return self._inconclusive(release, error)
-        return [_agreed(trials) for trials in zip(*runs, strict=True)]
+            cause = error.cause if isinstance(error, Inconclusive) else Cause.FAILED
+            blank = [Trial(version, app.ws, app.case) for app in question.apps] or [Trial(version)]
+            return [one.judged(Verdict.inconclusive, plain(str(error)), cause) for one in blank]
+        for trials in zip(*runs, strict=True):
+            verdicts = [one.verdict for one in trials]
+            if len(set(verdicts)) > 1:  # then nothing is known
+                opened = f"{verdicts.count(Verdict.open)} of {len(verdicts)} open"
+                trials[0].judged(Verdict.inconclusive, opened, Cause.FAILED)
+        return runs[0]
 
-    def _once(self, folder: Path, release: str, observed: bool, name: str) -> list[Trial]:
+    def _once(self, folder: Path, name: str, version: str, observed: bool) -> list[Trial]:
         base, patch = self.question.base, self.question.patch
         if not (folder / "uvicorn" / "__init__.py").is_file():
             raise Inconclusive(Cause.FAILED, f"there is no uvicorn package in {plain(folder.name)}")
         if patch:
             folder = folders.patched(folder, patch, self._aside)
-        script, changes = None, not release or bool(patch)
+        script, changes = None, not version or bool(patch)
         if self.question.line:
             self.printed.mkdir(parents=True, exist_ok=True)
             output = self.printed / f"{name}.txt"
             script = scripts.prepared(self.question.line, base, folder, changes, self._aside, output)
-        job = Job(str(folder), self.question.limit, list(self.question.apps), script, release, changes, observed)
+        job = Job(str(folder), self.question.limit, list(self.question.apps), script, version, changes, observed)
         trials = self._judged(job)
         if any(DAMAGED.search(one.reason) for one in trials):
             for kept in [*folder.rglob("__pycache__"), *base.made().rglob("__pycache__")]:
@@ -137,20 +143,6 @@ class Judge(contextlib.ExitStack):
                 return trials
         ended = f"was ended by signal {-code}" if code < 0 else f"ended with status {code} and no verdict"
         raise Inconclusive(Cause.FAILED, f"its process {ended}")
-
-    def _inconclusive(self, release: str, error: Exception) -> list[Trial]:
-        cause = error.cause if isinstance(error, Inconclusive) else Cause.FAILED
-        trials = [Trial(release, app.ws, app.case) for app in self.question.apps] or [Trial(release)]
-        return [one.judged(Verdict.inconclusive, plain(str(error)), cause) for one in trials]
-
-
-def _agreed(trials: Sequence[Trial]) -> Trial:
-    """The trials of several runs as one: where they do not agree, nothing is known."""
-    verdicts = [one.verdict for one in trials]
-    if len(set(verdicts)) > 1:
-        count = f"{verdicts.count(Verdict.open)} of {len(verdicts)} open"
-        return trials[0].judged(Verdict.inconclusive, count, Cause.FAILED)
-    return trials[0]
 
 
 def each(

@@ -15,6 +15,7 @@ import pytest
 from harness import base as bases
 from harness.asking import app
 from harness.base import Interpreter
+from harness.index import Index, Release
 from harness.judge import Judge
 from harness.model import App, Trial, Verdict
 
@@ -162,19 +163,18 @@ def test_an_app_that_misbehaves_pays_alone(judging: Judging, source: Source, tmp
 @pytest.mark.parametrize("damage", [b"", b"\xff" * 400])
 @pytest.mark.parametrize("where", ["uvicorn", "h11"])
 def test_damaged_bytecode_heals(
-    where: str, damage: bytes, judging: Judging, source: Source, folder: Path, tmp_path: Path
+    where: str, damage: bytes, judging: Judging, releases: dict[str, Release], folder: Path
 ) -> None:
     own = bases.of_cases(Interpreter.named())
-    copy = Path(shutil.copytree(source("0.20.0"), tmp_path / "copy"))
-    place = copy if where == "uvicorn" else own.made()
+    place = Index.configured().folder(releases["0.20.0"]) if where == "uvicorn" else own.made()
     with judging(base=own, apps=(app({}, "websockets"),)) as judge:
-        assert judge.folder(copy, "0.20.0")[0].verdict is Verdict.rejected
+        assert judge.release(releases["0.20.0"])[0].verdict is Verdict.rejected
     kept = list((place / where).rglob("*.pyc"))
     assert kept
     for file in kept:  # the first 16 bytes say of which source it is
         file.write_bytes(file.read_bytes()[:16] + damage if damage else b"")
     with judging(base=own, apps=(app({}, "websockets"),)) as judge:
-        assert judge.folder(copy, "0.20.0")[0].last_line.startswith(f"verdict: {RIGHT}")
+        assert judge.release(releases["0.20.0"])[0].last_line.startswith(f"verdict: {RIGHT}")
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from harness import base as bases
 from harness import folders, place
 from harness.asking import app, cases
 from harness.base import Base, Interpreter
-from harness.model import Inconclusive as Unfit
 from harness.index import Release
 from harness.judge import Judge
 from harness.model import App, Cause, Trial, Verdict
+from harness.model import Inconclusive as Unfit
 
 from .conftest import NOWHERE, ROOT, harness, run
 
