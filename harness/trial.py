@@ -1,25 +1,29 @@
-"""One trial: the uvicorn in a folder serves an app, client.py dials it, and a verdict comes out.
+"""One trial: the uvicorn in a folder is imported and serves an app, client.py dials it, and a verdict comes out.
 
-It runs in a process of its own under the Python under test, from 3.8 on, and imports what lies there.
+It runs in a process of its own under the Python under test, from 3.8 on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
+import importlib.util
 import logging
 import re
 import socket
 import sys
 import time
 import traceback
+from dataclasses import replace
 from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
 import client
-from harness.loading import REASON, cause_of_import, describe, elsewhere, load, load_app
 from harness.model import HEADER, App, Cause, Inconclusive, Job, Trial, Verdict, plain, printable
 
+REASON = 1000  # characters
+NOWHERE = str(Path(__file__) / "no-cache")  # a folder cannot be made where a file is
 RECEIVED = re.compile(f"(?i)< {HEADER}: (.*)")
 
 
@@ -114,6 +118,51 @@ def judge(uvicorn: Any, app: App, trial: Trial, job: Job) -> None:
         trial.reason += f"; the server logged {describe(raised) if raised else plain(last)[:REASON]}"
 
 
+def load(job: Job) -> Any:
+    """Import uvicorn from the job's folder. Raises Inconclusive."""
+    if job.changes:  # bytecode is matched to its source by size and second, so it may match and be stale
+        sys.dont_write_bytecode, sys.pycache_prefix = True, NOWHERE
+    sys.path.insert(0, job.folder)
+    try:
+        uvicorn = importlib.import_module("uvicorn")
+        version = getattr(uvicorn, "__version__", None)
+    except BaseException as error:
+        raise Inconclusive(cause_of(error), f"import failed: {describe(error)}") from error
+    if not isinstance(version, str) or not re.match(r"\d+(\.\d+)*([a-z.+-]*\d*)*$", version):
+        raise Inconclusive(Cause.FAILED, f"uvicorn says that its version is {version!r:.50}")
+    if job.release and version != job.release:
+        raise Inconclusive(Cause.FAILED, f"uvicorn {version} ran instead of {job.release}")
+    return uvicorn
+
+
+def load_app(app: App) -> tuple[App, Any]:
+    """Import an app; what is None in the first is what its module says, or nothing to say. Raises Inconclusive."""
+    place, _, names = app.name.rpartition(":")
+    kept = sys.pycache_prefix, sys.dont_write_bytecode
+    sys.pycache_prefix, sys.dont_write_bytecode = None, True  # what it imports beside uvicorn was compiled once
+    try:
+        if place.endswith(".py"):
+            # By its path, so that no other module of its name is taken for it.
+            sys.path.insert(0, str(Path(place).parent))
+            spec: Any = importlib.util.spec_from_file_location(Path(place).stem, place)
+            module = importlib.util.module_from_spec(spec)
+            sys.modules.setdefault(spec.name, module)
+            spec.loader.exec_module(module)
+        else:
+            sys.path.insert(0, app.folder)
+            module = importlib.import_module(place)
+        found: Any = module
+        for name in names.split("."):
+            found = getattr(found, name)
+    except BaseException as error:
+        raise Inconclusive(Cause.NO_APP, f"importing {plain(Path(app.name).name)} failed: {describe(error)}") from error
+    finally:
+        sys.pycache_prefix, sys.dont_write_bytecode = kept
+    headers = getattr(module, "HEADERS", []) if app.headers is None else app.headers
+    offer = app.offer or getattr(module, "OFFER", client.OFFERED)
+    return replace(app, headers=headers, offer=offer, none=app.none or getattr(module, "NONE", "inconclusive")), found
+
+
 async def shake_hands(uvicorn: Any, app: App, found: Any, seen: Observer, limit: float) -> None:
     """Serve an ASGI app and dial it, within `limit` seconds. Raises Inconclusive, and what `client.dial` raises."""
     if app.ws not in uvicorn.config.WS_PROTOCOLS:
@@ -148,7 +197,17 @@ async def started(server: Any, task: asyncio.Future[Any], limit: float) -> None:
     if not server.started:
         failure = None if task.cancelled() else task.exception()
         why = describe(failure) if failure else "it ended"
-        raise Inconclusive(cause_of_import(failure), f"uvicorn did not start: {why}") from failure
+        raise Inconclusive(cause_of(failure), f"uvicorn did not start: {why}") from failure
+
+
+def elsewhere(folder: Path) -> str:
+    """The file of a uvicorn module in use that is no source file of the folder; empty where there is none."""
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] == "uvicorn":
+            file = Path(getattr(module, "__file__", None) or "nowhere").resolve()
+            if file.suffix != ".py" or folder not in file.parents:
+                return file.name
+    return ""
 
 
 def traceback_of(error: BaseException) -> str:
@@ -160,6 +219,14 @@ def traceback_of(error: BaseException) -> str:
     return "\n".join(map(printable, text.rstrip().splitlines()))[:20_000]
 
 
-def cause_of(error: Any, otherwise: Cause) -> Cause:
-    """What another machine or another day need not share is FAILED."""
+def cause_of(error: Any, otherwise: Cause = Cause.FAILED) -> Cause:
+    """Whether what lies beside uvicorn is missing. What another machine or day need not share is FAILED."""
+    if isinstance(error, ImportError) and (error.name or "uvicorn").split(".")[0] != "uvicorn":
+        return Cause.MISSING_IMPORT
     return Cause.FAILED if isinstance(error, (OSError, MemoryError, asyncio.TimeoutError)) else otherwise
+
+
+def describe(error: BaseException) -> str:
+    """The error in one line, without the path that an ImportError ends with: it differs between machines."""
+    text = re.sub(r" \(/[^()]*\)$", "", str(error)) if isinstance(error, ImportError) else str(error)
+    return plain(f"{type(error).__name__}: {text}")[:REASON]
