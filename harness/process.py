@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -15,19 +16,21 @@ from typing import Any
 
 from harness.base import Base
 from harness.model import Cause, Inconclusive, Job
-from harness.place import ROOT
+from harness.place import ROOT, Unavailable
 from harness.sources import settings
 
 GRACE = 15.0  # seconds beyond a job's limit, after which its process is given up too
 
 
 class Forks:
-    """The processes of a base, as many as there are jobs at once; they are started for the first ones."""
+    """The processes of a base, as many as there are jobs at once. The first imports while its folder is looked for."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
         self._lock = threading.Lock()
         self._all: list[_Fork] = []
+        with contextlib.suppress(Unavailable, OSError):  # it is told where a job is asked
+            self._all.append(_Fork(base))
 
     def ask(self, job: Job) -> tuple[int, str]:
         """The exit status of a job, or a signal below zero, and what it said.

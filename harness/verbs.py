@@ -67,8 +67,6 @@ def bisect_releases(words: Words) -> int:
 
 def changed_release(words: Words, asked: Question, index: Index) -> Change:
     """The change that a bisect of the releases finds; each step is printed. Raises NoChange, NothingTestable."""
-    among = usable(words, asked, index)
-    ends = {word: releases.named(word, words[word], among) for word in ("GOOD", "BAD") if word in words}
     trials: list[tuple[str, Trial]] = []
     found: dict[str, object] = {}
     begun = time.monotonic()
@@ -78,6 +76,8 @@ def changed_release(words: Words, asked: Question, index: Index) -> Change:
         print(columns(f"{release.version:12} {release.released or 'no date':10}", trial, note), flush=True)
 
     with Judge(asked, index) as judging:
+        among = usable(words, asked, index)
+        ends = {word: releases.named(word, words[word], among) for word in ("GOOD", "BAD") if word in words}
         print(f"{asked.name}, {asked.base.named()}", flush=True)
         if len(ends) < 2:
             among = among[min([judging.oldest(among), *map(among.index, ends.values())]) :]
