@@ -16,72 +16,65 @@ help:
 ##
 ## For maintainers: what was measured, and the tests
 ## make clients servers  who notices, who sends it; `make evidence` measures all that this machine can, and writes it
-## make upstream         test the proposal for uvicorn
-## make test             the linters and the tests; test-all and test-faults take minutes
-## make readme           write the generated table and page again
-## make clean            remove what was built
+## make test             the linters and the tests; test-all and test-faults take minutes; upstream tests the proposal
+## make readme clean     write the generated table and page again; remove what was built
 
 # The exit statuses of client.py for `rejected` and `open`.
 broken: WANTED = 1
 fixed: WANTED = 0
 broken fixed: %: .environments/%/ready
-	@.environments/$@/bin/python client.py $(if $(GIVEN),--ws '$(WS)'); [ $$? = $(WANTED) ] || $(NOT_SHOWN)
-NOT_SHOWN = { echo 'make $@: this is not what it shows with server.py as it was; if it is, try make clean first' >&2; exit 1; }
+	@.environments/$@/bin/python client.py $(if $(GIVEN),--ws "$$WS"); [ $$? = $(WANTED) ] || \
+	{ echo 'make $@: this is not what it shows with server.py as it was; if it is, try make clean first' >&2; exit 1; }
 
-# An environment is built aside, and named once it is whole; of several makes at once, the first wins.
+# An environment is built aside, and named once it is whole. Of several makes at once the first one names it: mv puts
+# what the others built into it, and they take that away. What is there and no longer fits goes first.
 .environments/%/ready: requirements-%.txt
-	@echo "Building $(@D) (once)" >&2; mkdir -p .environments; new=$(@D).$$$$; trap 'rm -rf $$new' EXIT; set -e; \
+	@echo "Building $(@D) (once)" >&2; set -e; mkdir -p .environments; new=.environments/new.$$$$; \
+	trap 'rm -rf $$new $(@D)/new.$$$$' EXIT; trap 'exit 1' HUP INT TERM; \
 	$(if $(filter harness tests,$*),$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "$(TOO_OLD)")';) \
+	[ ! -e $(@D) ] || { [ -e $@ ] && [ ! $@ -ot $< ]; } || rm -rf $(@D); \
 	if command -v uv >/dev/null; then uv venv -q --no-project --no-python-downloads --python $(PYTHON) $$new; \
 	uv pip install -q --python $$new -r $<; \
 	else $(PYTHON) -m venv $$new; $$new/bin/python -m pip install -q --disable-pip-version-check -r $<; fi; \
-	touch -r $< $$new/ready; [ ! -e $(@D) ] || $(WHOLE) || rm -rf $(@D); \
-	$(PYTHON) -c 'import os, sys; os.rename(*sys.argv[1:])' $$new $(@D) 2>/dev/null || $(WHOLE)
-WHOLE = { [ -e $@ ] && [ ! $@ -ot $< ]; }
+	touch -r $< $$new/ready; mv $$new $(@D)
 TOO_OLD = make: this needs Python 3.10 or later: try PYTHON=python3.12
 
 clean:
 	rm -rf .environments
 
-# The tool and the evidence get the variables of make's command line, as they were typed.
-HARNESS = try bisect bisect-commits survey report lesson
-EVIDENCE = clients servers evidence
-vpath requirements-%.txt harness tests
+# What stands on make's command line goes into the environment as it was typed: `override` expands no $ in it.
 GIVEN := $(filter-out PYTHON,$(foreach v,$(.VARIABLES),$(if $(findstring command,$(origin $v)),$v)))
+$(foreach v,$(GIVEN),$(eval override $v := $$(value $v))$(eval export $v))
 $(if $(and $(filter broken fixed,$(MAKECMDGOALS)),$(filter-out WS,$(GIVEN))),\
 	$(error make $(MAKECMDGOALS) knows WS and PYTHON, not $(filter-out WS,$(GIVEN))))
-define NEWLINE
 
-
-endef
-# A line end would end the line of the recipe, so the shell puts it in.
-WORDS = $(foreach v,$(GIVEN),'$v=$(subst $(NEWLINE),'"$$newline"',$(subst ','\'',$(value $v)))')
-RUN_IN = newline=$$(printf '\nx'); newline=$${newline%x}; [ -x .environments/$1/bin/python ] || \
-	{ echo 'make $@: the Python of .environments is gone; make clean, and then again' >&2; exit 1; }; .environments/$1/bin/python -m
-
+vpath requirements-%.txt harness tests
+HARNESS = try bisect bisect-commits survey report lesson
+EVIDENCE = clients servers evidence
+WORDS = $(foreach v,$(GIVEN),"$v=$$$v")
+TOOL = [ -x .environments/harness/bin/python ] || \
+	{ echo 'make $@: the Python of .environments is gone; make clean, and then again' >&2; exit 1; }; \
+	.environments/harness/bin/python -m
 $(HARNESS): .environments/harness/ready
-	@$(call RUN_IN,harness) harness $@ $(WORDS) || [ $$? = 1 ]  # rejected is an answer, not a failure
-
+	@$(TOOL) harness $@ $(WORDS) || [ $$? = 1 ]  # rejected is an answer, not a failure
 $(EVIDENCE): .environments/harness/ready
-	@$(call RUN_IN,harness) evidence $@ $(WORDS)
+	@$(TOOL) evidence $@ $(WORDS)
 
-upstream: .environments/tests/ready
-	@.environments/tests/bin/python -m pytest -q upstream
+upstream readme test test-all test-faults: .environments/tests/ready
+TESTS = .environments/tests/bin/python -m
+upstream:
+	@$(TESTS) pytest -q upstream
+readme:
+	@$(TESTS) cogapp -I . -r harness/README.md
+	@$(TESTS) evidence page
+test:
+	@$(TESTS) ruff format --check -q .
+	@$(TESTS) ruff check -q .
+	@$(TESTS) mypy
+	@$(TESTS) pytest -q -n 3 -m 'not weekly'  # many of them wait
+test-all:
+	@$(TESTS) pytest -q -n auto
+test-faults:
+	@FAULTS=1 $(TESTS) pytest -q tests/faults
 
-readme: .environments/tests/ready
-	@.environments/tests/bin/python -m cogapp -I . -r harness/README.md
-	@.environments/tests/bin/python -m evidence page
-
-test: .environments/tests/ready
-	@.environments/tests/bin/python -m ruff format --check -q .
-	@.environments/tests/bin/python -m ruff check -q .
-	@.environments/tests/bin/python -m mypy
-	@.environments/tests/bin/python -m pytest -q -n 3 -m 'not weekly'  # many of them wait
-
-test-all: .environments/tests/ready
-	@.environments/tests/bin/python -m pytest -q -n auto
-
-test-faults: .environments/tests/ready
-	@FAULTS=1 .environments/tests/bin/python -m pytest -q tests/faults
-
-.PHONY: help broken fixed $(HARNESS) $(EVIDENCE) upstream readme test test-all test-faults clean
+.PHONY: help broken fixed clean $(HARNESS) $(EVIDENCE) upstream readme test test-all test-faults
