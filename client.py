@@ -21,7 +21,7 @@ Verdict = Enum("Verdict", {"open": 0, "rejected": 1, "inconclusive": 125})  # th
 
 
 async def dial(url, offered, message=None, **options):
-    """Open a WebSocket and return the answer to the message, where there is one. Raises what websockets raises."""
+    """Open a WebSocket and print the answer to the message, where there is one. Raises what websockets raises."""
     from websockets import connect  # here, so that a websockets that is missing gets a verdict too
 
     # Over a socket of our own no proxy and no redirect is followed: this server is judged, and no other.
@@ -29,16 +29,13 @@ async def dial(url, offered, message=None, **options):
     async with connect(url, subprotocols=offered, open_timeout=LIMIT, close_timeout=1, **options) as connection:
         if connection.subprotocol is None:
             raise LookupError("the handshake opened, but no subprotocol was agreed")
-        if message is None:
-            return None
-        await connection.send(message)
-        return await asyncio.wait_for(connection.recv(), LIMIT)
+        if message:
+            await connection.send(message)
+            print(await asyncio.wait_for(connection.recv(), LIMIT))
 
 
 def judge(error):
-    """The verdict on what `dial` raised, or on None where it raised nothing, and the reason."""
-    if error is None:
-        return Verdict.open, ""
+    """The verdict on what `dial` raised, and the reason."""
     if isinstance(error, (asyncio.TimeoutError, socket.timeout)):
         return Verdict.inconclusive, f"no answer within {LIMIT} s"
     verdict = Verdict.rejected if str(error).startswith(SEVERAL) else Verdict.inconclusive
@@ -66,8 +63,8 @@ if __name__ == "__main__":
     try:
         if not options.url:
             import server
-        print(asyncio.run(dial(options.url or server.start(options.ws), OFFERED, "scope?")))
-        verdict, reason = judge(None)
+        asyncio.run(dial(options.url or server.start(options.ws), OFFERED, "scope?"))
+        verdict, reason = Verdict.open, ""
     except Exception as error:
         verdict, reason = judge(error)
         if verdict is Verdict.rejected:
