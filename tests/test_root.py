@@ -1,5 +1,6 @@
 """Ring 0: six files that need nothing else."""
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -8,53 +9,52 @@ import pty
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 import client
+import server
+from harness.base import Interpreter
+from harness.place import Unavailable
 
 from .conftest import NOWHERE, RING_0, ROOT, Done, interruptible, make, run
 
 LIST = "ocpp2.0.1, ocpp2.0, ocpp1.6"
 OLD_WORDS = f"InvalidHandshake: multiple subprotocols: ocpp2.0.1, {LIST}"
 NEW_WORDS = f"InvalidHeader: invalid Sec-WebSocket-Protocol header: multiple values: ocpp2.0.1, {LIST}"
-OPENING = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: KEY\r\n"
-)
-TWO = b"Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: b\r\n"
+REJECTED = (0, f"verdict: rejected - {OLD_WORDS}")
 BOTH_LINES = (
     r"(?im)^< sec-websocket-protocol: ocpp2\.0\.1   <-- from subprotocol=$(.|\n)*"
     rf"^< sec-websocket-protocol: {LIST}   <-- from headers=$"
 )
+# What a server may answer; KEY stands for what the client's key asks for.
+OPENING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: KEY\r\n"
+)
+NAMES = b"Sec-WebSocket-Protocol: "
+TWO = NAMES + b"a\r\n" + NAMES + b"b\r\n\r\n"
+AGREED = OPENING + NAMES + b"ocpp2.0.1\r\n\r\n"
 
 
-def pins(name: str) -> list[str]:
-    return (ROOT / f"requirements-{name}.txt").read_text().splitlines()
-
-
-def last_line(done: Done) -> str:
-    return done.stdout.splitlines()[-1]
+def ended(done: Done) -> tuple[int, str]:
+    return done.returncode, done.stdout.splitlines()[-1]
 
 
 @pytest.fixture(scope="session")
-def newest_websockets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An interpreter with the newest websockets on the index, for client.py."""
+def pythons(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Interpreters for client.py: with the pinned websockets, and with the newest on the index."""
     folder = tmp_path_factory.mktemp("newest-websockets")
     subprocess.run(["uv", "venv", "-q", folder], check=True)
     subprocess.run(["uv", "pip", "install", "-q", "--python", folder, "websockets"], check=True)
-    return folder / "bin" / "python"
+    return [sys.executable, str(folder / "bin" / "python")]
 
 
 @pytest.fixture
@@ -68,115 +68,69 @@ def six_files(tmp_path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def by_hand(python: Path, file: str = "server.py", *options: str) -> Iterator[str]:
-    """Run a server as a person would, yield its URL once it has started, and stop it with Ctrl-C."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
-    command: list[str | Path] = [python, file, "--port", port, *options]
+def by_hand(python: Path, file: str) -> Iterator[str]:
+    """Run a server as a person would, yield its URL once it has started, stop it with Ctrl-C, and look at its log."""
+    command = [str(python), file, "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible) as process:
         assert process.stderr
+        started = (re.search(r"running on http(://[\d.:]+)", line) for line in process.stderr)
         try:
-            while process.poll() is None:
-                with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", int(port))):
-                    break
-                time.sleep(0.01)
-            yield f"ws://127.0.0.1:{port}"
+            yield "ws" + next(filter(None, started))[1]
             process.send_signal(signal.SIGINT)
-            process.wait(timeout=5)
+            log = process.communicate(timeout=5)[1]
         finally:
             process.kill()
-        printed = process.stderr.read()
-    if "websocket.connect" in printed:
-        assert "Traceback" not in printed
-        assert "event={'type': 'websocket.disconnect', 'code': 100" in printed
+    assert "Traceback" not in log
+    assert "event={'type': 'websocket.disconnect', 'code': 100" in log
 
 
 @contextlib.contextmanager
 def answering(answer: bytes) -> Iterator[str]:
-    """A server that says the same to everybody; in place of KEY it puts what the client's key asks for."""
+    """A server that says the same to everybody, and then nothing more."""
 
-    def serve() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                with connection, connection.makefile("rb") as reading, contextlib.suppress(OSError):
-                    lines = dict(line.split(b": ", 1) for line in iter(reading.readline, b"\r\n") if b": " in line)
-                    key = lines[b"Sec-WebSocket-Key"].strip() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-                    connection.sendall(answer.replace(b"KEY", base64.b64encode(hashlib.sha1(key).digest())))
-                    connection.shutdown(socket.SHUT_WR)
-                    reading.read()
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            key = f"{self.headers['Sec-WebSocket-Key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()
+            self.wfile.write(answer.replace(b"KEY", base64.b64encode(hashlib.sha1(key).digest())))
+            self.rfile.read()
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=serve, daemon=True).start()
-        yield f"ws://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-@contextlib.contextmanager
-def serving(*messages: Any, ws: Any = "websockets") -> Iterator[str]:
-    """An app that says these messages, behind the uvicorn of the tests."""
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        for message in messages:
-            await send(message)
-        while (await receive())["type"] != "websocket.disconnect":
-            pass
-
-    running = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, ws=ws))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not running.started and thread.is_alive():
-            time.sleep(0.001)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as listener:
+        threading.Thread(target=listener.serve_forever, args=[0.01]).start()
         try:
-            yield f"ws://127.0.0.1:{listener.getsockname()[1]}"
+            yield f"ws://127.0.0.1:{listener.server_port}"
         finally:
-            running.should_exit = running.force_exit = True
-            thread.join()
+            listener.shutdown()
 
 
-def test_the_requirements_differ_in_uvicorn_alone() -> None:
-    assert set(pins("broken")) ^ set(pins("fixed")) == {"uvicorn==0.20.0", "uvicorn==0.19.0"}
-
-
-@pytest.mark.parametrize("name", ["server.py", "client.py", "cases/none.py"])
-def test_the_inline_pins_are_those_of_requirements_broken(name: str) -> None:
-    block = re.search(r"^# /// script\n(.*?)^# ///$", (ROOT / name).read_text(), re.DOTALL | re.MULTILINE)
-    assert block
-    assert re.findall(r'"([^"]+==[^"]+)"', block[1]) == pins("broken")
+def test_the_pins_differ_in_uvicorn_alone_and_the_inline_ones_are_those_of_broken() -> None:
+    broken, fixed = ((ROOT / f"requirements-{name}.txt").read_text().splitlines() for name in ("broken", "fixed"))
+    assert set(broken) ^ set(fixed) == {"uvicorn==0.20.0", "uvicorn==0.19.0"}
+    for name in ("server.py", "client.py", "cases/none.py"):
+        block = (ROOT / name).read_text().partition("\n# ///\n")[0]
+        assert re.findall(r'"([^"]+==[^"]+)"', block) == broken
 
 
 def test_the_repair_is_one_line() -> None:
-    pairs = zip(
-        (ROOT / "server.py").read_text().split("\n"), (ROOT / "cases" / "none.py").read_text().split("\n"), strict=True
-    )
-    _, (broken, repaired) = [pair for pair in pairs if pair[0] != pair[1]]  # the first is the docstring
+    texts = ((ROOT / name).read_text().split("\n") for name in ("server.py", "cases/none.py"))
+    _, (broken, repaired) = [pair for pair in zip(*texts, strict=True) if pair[0] != pair[1]]  # first the docstring
     assert (broken.split("  #")[0], repaired) == (f'HEADERS = [("Sec-WebSocket-Protocol", "{LIST}")]', "HEADERS = []")
 
 
-@pytest.mark.parametrize("options", [[], ["WS=wsproto"]])
-def test_make_shows_what_its_targets_promise(options: list[str], pinned: dict[str, Path]) -> None:
+@pytest.mark.parametrize(
+    ("options", "of_implementation"), [([], "\n< Upgrade: websocket\n"), (["WS=wsproto"], "\n< Upgrade: WebSocket\n")]
+)
+def test_make_shows_what_its_targets_promise(options: list[str], of_implementation: str) -> None:
     broken, fixed = make("-s", "broken", *options), make("-s", "fixed", *options)
-    assert (broken.returncode, fixed.returncode) == (0, 0)
-    shown = broken.stdout.splitlines()
-    assert shown[0] == "= connection is CONNECTING"
+    assert of_implementation in broken.stdout and of_implementation in fixed.stdout
+    assert (ended(broken), ended(fixed)) == (REJECTED, (0, "verdict: open"))
     assert re.search(BOTH_LINES, broken.stdout)
-    assert shown[-2:] == [f"websockets.exceptions.{OLD_WORDS}", f"verdict: rejected - {OLD_WORDS}"]
-    frames = set(re.findall(r'^  File ".*?([^/]*/[^/]*)", line', broken.stdout, re.MULTILINE))
-    assert frames - {f"{ROOT.name}/client.py"} <= {
-        *("asyncio/runners.py", "asyncio/base_events.py", "asyncio/tasks.py", "asyncio/timeouts.py"),
-        "legacy/client.py",
-    }
-    assert "= connection is CLOSED" in shown[: shown.index("Traceback (most recent call last):")]
-    assert (last_line(fixed), fixed.stdout.count("<-- from")) == ("verdict: open", 1)
-
-
-def test_make_says_so_where_it_shows_something_else(six_files: Path) -> None:
-    (six_files / "requirements-fixed.txt").write_text((six_files / "requirements-broken.txt").read_text())
-    done = make("fixed", cwd=six_files)
-    assert done.returncode != 0
-    assert "make fixed: this is not what it shows with server.py as it was" in done.stderr
+    assert fixed.stdout.count("<-- from") == 1
+    shown, _, traceback = broken.stdout.partition("\n= connection is CLOSED\nTraceback (most recent call last):\n")
+    assert shown.startswith("= connection is CONNECTING\n")
+    assert traceback.splitlines()[-2] == f"websockets.exceptions.{OLD_WORDS}"
+    frames = set(re.findall(r'(?m)^  File ".*?([^/]*/[^/]*)", line', traceback))
+    of_python = {f"asyncio/{name}.py" for name in ("runners", "base_events", "tasks", "timeouts")}
+    assert frames - of_python == {f"{ROOT.name}/client.py", "legacy/client.py"}
 
 
 @pytest.mark.parametrize(
@@ -189,28 +143,28 @@ def test_make_says_so_where_it_shows_something_else(six_files: Path) -> None:
     ],
 )
 def test_make_refuses_a_word_that_it_does_not_know_in_one_line(words: str, said: str) -> None:
+    make("-s", ".environments/harness/ready")
     done = make(*words.split())
-    assert done.returncode != 0
-    assert (done.stdout, said in done.stderr.splitlines()[0]) == ("", True)
+    first, *others = done.stderr.splitlines()
+    assert said in first
+    assert (done.returncode != 0, done.stdout, len(others) < 2) == (True, "", True)  # make's own word may follow
 
 
 def test_make_alone_names_the_two_commands_first_and_every_target() -> None:
-    printed = make().stdout.splitlines()
-    assert [line.split()[1] for line in printed[:2]] == ["broken", "fixed"]
-    assert printed[2] == ""
-    targets = re.search(r"^\.PHONY: help (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert targets
-    named = [name for name in re.findall(r"[a-z-]+", targets[1]) if name != "readme"]
-    assert all(re.search(rf"\b{name}\b", "\n".join(printed)) for name in named)
+    printed = make().stdout
+    assert [line.split()[:2] for line in printed.splitlines()[:3]] == [["make", "broken"], ["make", "fixed"], []]
+    [targets] = re.findall(r"(?m)^\.PHONY: help (.*)$", (ROOT / "Makefile").read_text())
+    assert set(re.findall(r"[a-z-]+", targets)) <= set(re.findall(r"[a-z-]+", printed))
 
 
 @pytest.mark.slow
 def test_the_six_files_alone_do_all_of_it_and_build_anew_what_changed(six_files: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         firsts = list(pool.map(lambda _: make("broken", cwd=six_files), range(4)))
-    assert {(done.returncode, last_line(done)) for done in firsts} == {(0, f"verdict: rejected - {OLD_WORDS}")}
-    assert sorted(path.name for path in (six_files / ".environments").iterdir()) == ["broken"]
-    (six_files / ".environments" / "broken" / "ready").unlink()  # as where a build was killed half-way
+    assert {ended(done) for done in firsts} == {REJECTED}
+    built = six_files / ".environments" / "broken"
+    assert [*built.parent.iterdir(), *built.glob("new*")] == [built]
+    (built / "ready").unlink()  # as where a build was killed half-way
     assert "Building" in make("broken", cwd=six_files).stderr
     assert "Building" not in make("broken", cwd=six_files).stderr
     os.utime(six_files / "requirements-broken.txt")
@@ -218,139 +172,112 @@ def test_the_six_files_alone_do_all_of_it_and_build_anew_what_changed(six_files:
     assert run("uv", "run", "-q", "client.py", cwd=six_files).returncode == 1
     assert run("uv", "run", "-q", "--with", "uvicorn==0.19.0", "client.py", cwd=six_files).returncode == 0
     assert "No rule" in make("try", cwd=six_files).stderr
+    shutil.copy(six_files / "requirements-broken.txt", six_files / "requirements-fixed.txt")
+    wrong = make("fixed", cwd=six_files)
+    assert "make fixed: this is not what it shows with server.py as it was" in wrong.stderr
+    assert wrong.returncode != 0
 
 
-def test_without_an_index_make_says_so_and_leaves_nothing(six_files: Path, tmp_path: Path) -> None:
-    done = make(
-        "broken", cwd=six_files, UV_CACHE_DIR=str(tmp_path / "cache"), UV_DEFAULT_INDEX=NOWHERE, UV_HTTP_RETRIES="0"
-    )
-    assert done.returncode != 0
+def test_a_build_that_fails_or_is_stopped_says_so_and_leaves_nothing(six_files: Path, tmp_path: Path) -> None:
+    nowhere = {"UV_CACHE_DIR": str(tmp_path / "cache"), "UV_DEFAULT_INDEX": NOWHERE, "UV_HTTP_RETRIES": "0"}
+    assert make("broken", cwd=six_files, **nowhere).returncode != 0
+    assert not list((six_files / ".environments").iterdir())
+    (tmp_path / "uv").write_text("#!/bin/sh\nfor last; do :; done; mkdir $last; kill $PPID\n")
+    (tmp_path / "uv").chmod(0o755)
+    assert make("broken", cwd=six_files, PATH=f"{tmp_path}:{os.environ['PATH']}").returncode != 0
     assert not list((six_files / ".environments").iterdir())
 
 
-@pytest.mark.parametrize("name", ["broken", "fixed"])
-def test_two_terminals_by_hand_show_the_same(name: str, pinned: dict[str, Path], newest_websockets: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "pins"), [("server.py", "broken"), ("server.py", "fixed"), ("cases/none.py", "broken")]
+)
+def test_two_terminals_by_hand_show_the_same(file: str, pins: str, pinned: dict[str, Path], pythons: list[str]) -> None:
     nobody = "http://127.0.0.1:9"
-    words = {pinned[name]: OLD_WORDS, newest_websockets: NEW_WORDS}
-    with by_hand(pinned[name]) as url:
-        for python, rejected in words.items():
+    with by_hand(pinned[pins], file) as url:
+        for python, rejected in zip(pythons, (OLD_WORDS, NEW_WORDS), strict=True):
             witness = run(python, "client.py", url, http_proxy=nobody, https_proxy=nobody, all_proxy=nobody)
-            if name == "broken":
-                assert (witness.returncode, last_line(witness)) == (1, f"verdict: rejected - {rejected}")
+            if (file, pins) == ("server.py", "broken"):
+                assert ended(witness) == (1, f"verdict: rejected - {rejected}")
                 assert re.search(BOTH_LINES, witness.stdout)
             else:
-                assert (witness.returncode, last_line(witness)) == (0, "verdict: open")
-                assert re.search(
-                    r'^\{"type": "websocket", .*"raw_path": "/".*\["host", "127', witness.stdout, re.MULTILINE
-                )
+                assert ended(witness) == (0, "verdict: open")
+                assert re.search(r'(?m)^\{"type": "websocket", .*"raw_path": "/".*\["host", "127', witness.stdout)
 
 
-def test_the_repaired_app_is_a_server_too(pinned: dict[str, Path]) -> None:
-    with by_hand(pinned["broken"], "cases/none.py") as url:
-        assert last_line(run(pinned["broken"], "client.py", url)) == "verdict: open"
-
-
-def test_plain_http_is_told_to_use_the_client(pinned: dict[str, Path]) -> None:
-    with by_hand(pinned["broken"]) as url, pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(url.replace("ws:", "http:"), timeout=10)
-    assert caught.value.code == 500
-
-
-def test_a_neighbouring_failure_is_inconclusive_in_one_line(newest_websockets: Path) -> None:
-    close = {"type": "websocket.close"}
-    accept = {"type": "websocket.accept"}
-    for messages, reason in (
-        ([close], "HTTP 403"),
-        (["what is no message"], "HTTP 500"),
-        ([{**accept, "subprotocol": "mqtt"}], "unsupported subprotocol: mqtt"),
-        ([accept], "the handshake opened, but no subprotocol was agreed"),
-        ([{**accept, "subprotocol": "ocpp2.0.1"}, close], "ConnectionClosed"),
-    ):
-        with serving(*messages) as url:
-            for python in (sys.executable, newest_websockets):
-                witness = run(python, "client.py", url)
-                assert re.fullmatch(f"verdict: inconclusive - .*({reason}).*", last_line(witness))
-                assert (witness.returncode, "Traceback" in witness.stdout) == (125, False)
-
-
-def test_a_server_that_says_nothing_is_inconclusive(newest_websockets: Path, tmp_path: Path) -> None:
-    """Neither to the handshake, nor after it."""
-    copy = tmp_path / "client.py"
-    copy.write_text((ROOT / "client.py").read_text().replace('["ocpp2.0.1"], 10', '["ocpp2.0.1"], 1'))
-    accept = {"type": "websocket.accept", "subprotocol": "ocpp2.0.1"}
-    with socket.create_server(("127.0.0.1", 0)) as silent, serving(accept) as opens:
-        pairs = [
-            (python, url)
-            for python in (sys.executable, newest_websockets)
-            for url in (opens, f"ws://127.0.0.1:{silent.getsockname()[1]}")
-        ]
-        with ThreadPoolExecutor() as pool:
-            for witness in pool.map(lambda pair: run(pair[0], copy, pair[1]), pairs):
-                assert (witness.returncode, last_line(witness)) == (125, "verdict: inconclusive - no answer within 1 s")
+def test_plain_http_is_told_to_use_the_client() -> None:
+    app: Any = server.app
+    with pytest.raises(AssertionError, match=r"dial it with client\.py"):
+        asyncio.run(app({"type": "http"}, None, None))
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "said"),
+    ("answer", "verdict", "reason"),
     [
-        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n" + TWO + b"\r\n", 125, "inconclusive - .*HTTP 403"),
-        (b"HTTP/1.1 302 Found\r\nLocation: ws://127.0.0.1:9\r\nContent-Length: 0\r\n\r\n", 125, "inconclusive - .*"),
-        (OPENING + b"X: \xff\xe9\r\n" + TWO + b"\r\n", 1, "rejected - .*multiple.*a, b"),
-        (OPENING + b"Sec-WebSocket-Protocol: a, b\r\n\r\n", 1, "rejected - .*multiple.*a, b"),
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n" + TWO, "inconclusive", "HTTP 403"),
+        (b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", "inconclusive", "HTTP 500"),
+        (OPENING + b"\r\n", "inconclusive", "the handshake opened, but no subprotocol was agreed"),
+        (OPENING + NAMES + b"mqtt\r\n\r\n", "inconclusive", "unsupported subprotocol: mqtt"),
+        (AGREED + b"\x88\x02\x03\xe8", "inconclusive", "ConnectionClosed"),
+        (AGREED, "inconclusive", "no answer within 1 s"),
+        (b"", "inconclusive", "no answer within 1 s"),
+        (OPENING + b"X: \xff\xe9\r\n" + TWO, "rejected", "a, b"),
+        (OPENING + NAMES + b"a, b\r\n\r\n", "rejected", "a, b"),
     ],
-    ids=["two-lines-below-101", "redirect", "two-lines-and-no-ascii", "two-in-one-line"],
 )
-def test_any_answer_gets_its_verdict(answer: bytes, status: int, said: str, newest_websockets: Path) -> None:
+def test_any_answer_gets_its_verdict(
+    answer: bytes, verdict: str, reason: str, pythons: list[str], tmp_path: Path
+) -> None:
+    """In one line, but for the traceback of what is rejected."""
+    hasty = tmp_path / "client.py"
+    hasty.write_text((ROOT / "client.py").read_text().replace('["ocpp2.0.1"], 10', '["ocpp2.0.1"], 1'))
     with answering(answer) as url:
-        for python in (sys.executable, newest_websockets):
-            witness = run(python, "client.py", url)
-            assert witness.returncode == status
-            assert re.fullmatch(f"verdict: {said}", last_line(witness))
+        for python in pythons:
+            witness = run(python, hasty if "within" in reason else "client.py", url)
+            status, last = ended(witness)
+            assert re.fullmatch(f"verdict: {verdict} - .*{reason}.*", last)
+            assert status == client.Verdict[verdict].value
+            assert ("Traceback" in witness.stdout) == (verdict == "rejected")
+
+
+def test_no_redirect_is_followed(pythons: list[str]) -> None:
+    with answering(OPENING + TWO) as elsewhere:
+        answer = f"HTTP/1.1 302 Found\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n"
+        with answering(answer.encode()) as url:
+            assert [run(python, "client.py", url).returncode for python in pythons] == [125, 125]
+
+
+@pytest.mark.weekly
+@pytest.mark.parametrize("version", ["12.0", "13.0", "13.1", "14.0"])
+def test_the_words_of_every_websockets_are_known(version: str) -> None:
+    with answering(OPENING + TWO) as url:
+        witness = run("uv", "run", "-q", "--no-project", "--with", f"websockets=={version}", "python", "client.py", url)
+    assert re.fullmatch(r"verdict: rejected - .*multiple.*: a, b", ended(witness)[1])
+    assert witness.returncode == 1
 
 
 def test_a_crash_or_a_missing_piece_never_ends_with_the_status_of_a_verdict(pinned: dict[str, Path]) -> None:
-    refused = run(sys.executable, "client.py", "ws://127.0.0.1:9")
-    assert (refused.returncode, last_line(refused)[:45]) == (125, "verdict: inconclusive - ConnectionRefusedError"[:45])
-    missing = run(sys.executable, "-S", "client.py", "ws://127.0.0.1:9")
-    assert (missing.returncode, last_line(missing)) == (
-        125,
-        "verdict: inconclusive - ModuleNotFoundError: No module named 'websockets'",
-    )
+    python = sys.executable
+    status, last = ended(run(python, "client.py", "ws://127.0.0.1:9"))
+    assert (status, last.split(":")[1]) == (125, " inconclusive - ConnectionRefusedError")
+    missing = "verdict: inconclusive - ModuleNotFoundError: No module named 'websockets'"
+    assert ended(run(python, "-S", "client.py", "ws://127.0.0.1:9")) == (125, missing)
     with Path("/dev/full").open("w") as full:
-        command: list[str | Path] = [pinned["fixed"], "client.py"]
+        command = [str(pinned["fixed"]), "client.py"]
         assert subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.DEVNULL).returncode == 125
-    assert run(sys.executable, "client.py", "--nope").returncode == 2
+    assert run(python, "client.py", "--nope").returncode == 2
 
 
-@pytest.mark.parametrize(
-    "version", ["10.4", *(pytest.param(one, marks=pytest.mark.weekly) for one in ("12.0", "13.0", "13.1", "14.0"))]
-)
-def test_the_words_of_every_websockets_are_known(version: str) -> None:
-    with serving(
-        {"type": "websocket.accept", "subprotocol": "a", "headers": [(b"sec-websocket-protocol", b"b")]}
-    ) as url:
-        witness = run("uv", "run", "-q", "--no-project", "--with", f"websockets=={version}", "python", "client.py", url)
-    assert witness.returncode == 1
-    assert any(words in last_line(witness) for words in client.SEVERAL)
-
-
-def test_colour_is_for_terminals_that_want_it(pinned: dict[str, Path]) -> None:
-    def printed(**variables: str) -> bytes:
-        ours, theirs = pty.openpty()
-        environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | variables
-        command = [str(pinned["broken"]), "client.py"]
-        subprocess.run(command, cwd=ROOT, stdout=theirs, stderr=subprocess.DEVNULL, env=environment)
-        os.close(theirs)
-        said = b""
-        with contextlib.suppress(OSError):
-            while chunk := os.read(ours, 1 << 16):
-                said += chunk
-        os.close(ours)
-        return said
-
-    assert b"\033[" in printed(TERM="xterm")
-    assert b"\033[" not in printed(TERM="dumb")
-    assert b"\033[" not in printed(TERM="xterm", NO_COLOR="1")
-    assert "\033[" not in run(pinned["broken"], "client.py", TERM="xterm").stdout
+def test_colour_is_for_terminals_that_want_it(
+    pinned: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    colour = "\033[1;33m< sec-websocket-protocol"
+    command = [str(pinned["broken"]), str(ROOT / "client.py")]
+    for term, no_color, wanted in (("xterm", "", True), ("dumb", "", False), ("xterm", "1", False)):
+        monkeypatch.setenv("TERM", term)
+        monkeypatch.setenv("NO_COLOR", no_color)
+        pty.spawn(command)
+        assert (colour in capfd.readouterr().out) == wanted
+    assert colour not in run(*command, TERM="xterm", NO_COLOR="").stdout
 
 
 @pytest.mark.slow
@@ -358,13 +285,9 @@ def test_colour_is_for_terminals_that_want_it(pinned: dict[str, Path]) -> None:
     "version", ["3.8", *(pytest.param(f"3.{minor}", marks=pytest.mark.weekly) for minor in range(9, 15))]
 )
 def test_the_root_runs_on_every_python_from_3_8(version: str, six_files: Path) -> None:
-    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
-    found = [*map(str, pyenv.glob(f"{version}.*/bin/python")), shutil.which(f"python{version}")]
-    if not found[0]:
+    try:
+        python = f"PYTHON={Interpreter.named(version).path}"
+    except Unavailable:
         pytest.skip(f"no Python {version} here")
-    for name in ("broken", "fixed"):
-        done = make(f"PYTHON={found[0]}", name, cwd=six_files)
-        assert (done.returncode, last_line(done).split(" - ")[0]) == (
-            0,
-            f"verdict: {'rejected' if name == 'broken' else 'open'}",
-        )
+    assert ended(make(python, "broken", cwd=six_files)) == REJECTED
+    assert ended(make(python, "fixed", cwd=six_files)) == (0, "verdict: open")
