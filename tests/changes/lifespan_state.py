@@ -3,7 +3,6 @@
 It was in 0.21.0, which brought the state (#1818); 0.21.1 mended it (#1903).
 """
 
-import asyncio
 import socket
 
 import uvicorn
@@ -17,20 +16,12 @@ async def app(scope, receive, send):
     state["user"] = "alice"
     await send({"type": "http.response.start", "status": 204})
     await send({"type": "http.response.body"})
+    server.should_exit = len(seen) == 2
 
 
-async def main():
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    reader, writer = await asyncio.open_connection(*listener.getsockname())
-    for _ in range(2):
-        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await reader.readuntil(b"\r\n\r\n")
-    writer.close()
-    server.should_exit = True
-    await serving
-    assert seen == [{}, {}], seen
-
-
-asyncio.run(asyncio.wait_for(main(), 5))
+listener = socket.create_server(("127.0.0.1", 0))
+server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))
+with socket.create_connection(listener.getsockname()) as client:
+    client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+    server.run(sockets=[listener])
+assert seen == [{}, {}], seen

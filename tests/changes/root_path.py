@@ -3,7 +3,6 @@
 Since 0.26.0 (#2213) it begins with the root path, as the ASGI specification says.
 """
 
-import asyncio
 import socket
 
 import uvicorn
@@ -15,18 +14,12 @@ async def app(scope, receive, send):
     paths.append(scope["path"])
     await send({"type": "http.response.start", "status": 204})
     await send({"type": "http.response.body"})
-
-
-async def main():
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, root_path="/api", lifespan="off", log_level="error"))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    reader, writer = await asyncio.open_connection(*listener.getsockname())
-    writer.write(b"GET /items HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    await reader.read()
     server.should_exit = True
-    await serving
-    assert paths == ["/items"], paths
 
 
-asyncio.run(asyncio.wait_for(main(), 5))
+listener = socket.create_server(("127.0.0.1", 0))
+server = uvicorn.Server(uvicorn.Config(app, root_path="/api", lifespan="off", log_level="error"))
+with socket.create_connection(listener.getsockname()) as client:
+    client.sendall(b"GET /items HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    server.run(sockets=[listener])
+assert paths == ["/items"], paths

@@ -3,7 +3,6 @@
 ClientDisconnected was raised in 0.28.0 (#2220), which 0.28.1 reverted (#2276).
 """
 
-import asyncio
 import socket
 
 import uvicorn
@@ -21,15 +20,9 @@ async def app(scope, receive, send):
     server.should_exit = True
 
 
-async def main():
-    listener = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    _, writer = await asyncio.open_connection(*listener.getsockname())
-    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    writer.close()
-    await serving
-    assert not errors, errors
-
-
+listener = socket.create_server(("127.0.0.1", 0))
 server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))
-asyncio.run(asyncio.wait_for(main(), 5))
+with socket.create_connection(listener.getsockname()) as client:
+    client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+server.run(sockets=[listener])
+assert not errors, errors

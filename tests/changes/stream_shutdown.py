@@ -21,15 +21,10 @@ async def app(scope, receive, send):
         await send({"type": "http.response.body", "body": b"half"})
 
 
-async def main():
-    listener = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    reader, writer = await asyncio.open_connection(*listener.getsockname())
-    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    response = await reader.read()
-    await serving
-    assert response.endswith(b"halfhalf"), response
-
-
+listener = socket.create_server(("127.0.0.1", 0))
 server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))
-asyncio.run(asyncio.wait_for(main(), 5))
+with socket.create_connection(listener.getsockname()) as client:
+    client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    server.run(sockets=[listener])
+    response = client.makefile("rb").read()
+assert response.endswith(b"halfhalf"), response
