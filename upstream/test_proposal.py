@@ -1,6 +1,5 @@
 """The proposal, proven on the newest release of uvicorn: `make upstream` runs this, and every week a workflow does."""
 
-import hashlib
 import re
 import shutil
 import sys
@@ -14,7 +13,7 @@ import pytest
 from harness.base import UV, Interpreter
 from harness.git import apply
 from harness.index import Index, Release
-from harness.place import FOLDER, Unavailable, execute, made, run
+from harness.place import execute, run
 from harness.sources import settings
 from harness.survey import ROWS, everything, measure
 
@@ -41,16 +40,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcomes]:
     run(["tar", "-xof", sdist.filename], folder)
     without = patched(folder / sdist.filename.removesuffix(".tar.gz"), TEST, folder / "without")
     with_fix = patched(without, FIX, folder / "with")
-    # The pins want 3.11, and an environment of their own keeps out the plugins of pytest that others have.
-    interpreter = Interpreter.named("" if sys.version_info >= (3, 11) else ">=3.11")
-
-    def build(new: Path) -> None:
-        run([UV, "venv", "--quiet", "--no-project", "--python", interpreter.path, str(new)], new.parent)
-        run([UV, "pip", "install", "--quiet", "--python", str(new), "-r", str(REQUIREMENTS)], new.parent)
-
-    name = hashlib.sha256(f"{interpreter} {REQUIREMENTS.read_text()}".encode()).hexdigest()[:12]
-    python = made(FOLDER / "upstream" / name, build) / "bin" / "python"
-    return [tried(python, without), tried(python, with_fix)]
+    return [tried(without), tried(with_fix)]
 
 
 def test_what_went_out_twice_goes_out_once_and_nothing_else_changes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,27 +84,25 @@ def newest() -> tuple[Index, Release]:
 
 
 def patched(sources: Path, patch: Path, folder: Path) -> Path:
-    """A copy of the sources with a patch in it. Fails with the files that are missing and the hunks that do not fit."""
+    """A copy of the sources with a patch in it. Raises Unavailable with the files and lines where it does not fit."""
     shutil.copytree(sources, folder)
-    try:
-        apply(patch, folder, "--reject")
-        return folder
-    except Unavailable as error:
-        hunks = [file.read_text() for file in sorted(folder.rglob("*.rej"))]
-        files = re.findall(r"^--- a/(.*)", patch.read_text(), re.MULTILINE)
-        missing = [f"{file} is missing" for file in files if not (folder / file).exists()]
-        misfits = "\n".join(missing + hunks) or error
-    pytest.fail(f"{patch.name} does not apply to the newest release:\n{misfits}", pytrace=False)
+    apply(patch, folder)
+    return folder
 
 
-def tried(python: Path, sources: Path, *selection: str) -> Outcomes:
+def tried(sources: Path, *selection: str) -> Outcomes:
     """What came of the selected tests; without a selection of all, where those that fail are tried again alone."""
     written = sources / "tried.xml"
+    # The pins want 3.11, and an environment of their own keeps out the plugins of pytest that others have.
+    python = Interpreter.named("" if sys.version_info >= (3, 11) else ">=3.11").path
+    pinned = [UV, "run", "--quiet", "--no-project", "--no-config", "--isolated", "--python", python]
+    pinned += ["--with-requirements", str(REQUIREMENTS)]
     options = ["-o", "addopts=", "-p", "no:cacheprovider", f"--junitxml={written}"]
-    kept = {name: value for name, value in settings().items() if not re.match(r"PYTEST_|\w+_proxy$", name, re.I)}
-    paths = {"PYTHONPATH": str(sources), "PYTHONSAFEPATH": "1"}
-    command = [str(python), "-m", "pytest", *options, *(selection or [OWN_TESTS, "-n", "8"])]
-    status, printed, errors = execute(command, sources, {**kept, **paths})
+    # uv may need the user's proxies, and the tests none; nor what the user has set for pytest.
+    unset = [f"-u{name}" for name in settings() if re.match(r"PYTEST_|\w+_proxy$", name, re.I)]
+    command = ["env", *unset, "python", "-m", "pytest", *options, *(selection or [OWN_TESTS, "-n", "8"])]
+    environment = {**settings(), "PYTHONPATH": str(sources), "PYTHONSAFEPATH": "1"}
+    status, printed, errors = execute([*pinned, *command], sources, environment)
     assert status in (0, 1), printed + errors  # 1: some failed
     found = {}
     for test in ElementTree.parse(written).iter("testcase"):
@@ -122,4 +110,4 @@ def tried(python: Path, sources: Path, *selection: str) -> Outcomes:
         found[test.get("name", "")] = "; ".join(said) or "passed"
     failed = [test for test, said in found.items() if said.startswith(("failure", "error")) and FAILURE not in said]
     again = [] if selection else [f"{OWN_TESTS}::{test}" for test in failed]
-    return found | tried(python, sources, *again) if again else found
+    return found | tried(sources, *again) if again else found
