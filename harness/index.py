@@ -141,10 +141,13 @@ class Index:
         if absent:
             self._ask("uvicorn")
         pool = ThreadPoolExecutor(workers)
+        fetching: list[Future[Path]] = []
         try:
-            wait([pool.submit(self.folder, one) for one in absent])
-        finally:  # nobody waits where somebody said Ctrl-C
+            fetching.extend(pool.submit(self.folder, one) for one in absent)
+            wait(fetching)
+        finally:  # after a Ctrl-C what has begun may put itself away, but nobody waits for an index that hangs
             pool.shutdown(wait=False, cancel_futures=True)
+            wait([one for one in fetching if not one.cancelled()], timeout=1)
 
     def _ask(self, package: str) -> Future[Page]:
         if package not in self.pages:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import shutil
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -77,8 +76,15 @@ class Judge(contextlib.ExitStack):
         return self._trials(lambda: folder, name or folder.name, "", observed)
 
     def oldest(self, releases: Sequence[Release]) -> int:
-        """The place of the oldest that fits, found by halving: what fits once is taken to fit from then on."""
-        return bisect_left(releases, True, hi=len(releases) - 1, key=self._fits)
+        """The place of the oldest that fits, found by quartering, for which three wheels at once are fetched: what fits
+        once is taken to fit from then on."""
+        low, high = 0, len(releases) - 1
+        while low < high:
+            some = sorted({low + (high - low) * part // 4 for part in (1, 2, 3)})
+            self.index.prepare([releases[at] for at in some], len(some))
+            fitting = next((at for at in some if self._fits(releases[at])), high)
+            low, high = max([at + 1 for at in some if at < fitting], default=low), fitting
+        return low
 
     def _fits(self, release: Release) -> bool:
         """Whether the base has what a release requires; where that cannot be told, judging it will tell why."""
