@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from harness.base import Base
-from harness.git import apply
+from harness.git import git
 from harness.model import Cause, Inconclusive, plain
 from harness.place import Unavailable, digest
 
@@ -48,7 +48,7 @@ def patched(folder: Path, patch: Path, aside: Path) -> Path:
     shutil.copytree(folder / "uvicorn", copy / "uvicorn", ignore=shutil.ignore_patterns("__pycache__"))
     before = digest(copy)
     try:
-        apply(patch, copy, "--include=uvicorn/*")  # whatever else the patch is about is not here
+        git(copy, "apply", "--include=uvicorn/*", str(patch))  # whatever else the patch is about is not here
     except Unavailable as error:
         raise Inconclusive(Cause.UNPATCHED, f"the patch does not apply: {plain(str(error))}") from None
     if digest(copy) == before:

@@ -31,11 +31,6 @@ def attempt(folder: Path, *arguments: str) -> tuple[int, str, str]:
     return execute([*GIT, *arguments], folder, _environment(folder))
 
 
-def apply(patch: Path, folder: Path, *options: str) -> None:
-    """Apply a patch to a folder, all of it or nothing. Raises Unavailable with git's words."""
-    git(folder, "apply", *options, str(patch))
-
-
 def _environment(folder: Path) -> dict[str, str]:
     """That of the process, but nothing in it leads git elsewhere, as in a hook, and its words are English.
 

@@ -17,7 +17,7 @@ from harness.index import Index, Release
 from harness.place import ROOT, Unavailable
 from harness.search import Answer, Found, search
 from harness.steps import OLDEST, QUESTIONS, STEPS, TELLS, VERDICTS, Step
-from harness.words import Mistake
+from harness.words import Words
 
 WIDTH = 79  # columns
 ANSWERS = {"good": Answer.GOOD, "bad": Answer.BAD, "skip": Answer.UNTESTABLE}
@@ -27,15 +27,12 @@ class Back(Exception):
     """The learner takes an answer back."""
 
 
-def teach(words: Mapping[str, str]) -> int:
+def teach(words: Words) -> int:
     """Walk through the steps, a bisect and three questions; it waits only for somebody at a terminal. Returns 0.
 
-    Raises Mistake, and Unavailable where something cannot be measured.
+    Raises Unavailable where something cannot be measured.
     """
-    at = words.get("AT", "start")
-    if at not in ("start", "bisect"):
-        raise Mistake(f"AT={at}: it is start or bisect")
-    for number, step in enumerate(STEPS if at == "start" else (), 1):
+    for number, step in enumerate(() if words.get("AT") == "bisect" else STEPS, 1):
         print(f"\n\n--- {number} of {len(STEPS)}")
         said = predicted(step)
         lines = run(step.command)
@@ -73,7 +70,7 @@ def judge_yourself() -> list[str]:
 
     Returns what the tool finds, and what the newest release is. Raises Unavailable.
     """
-    usable = releases.usable(Index.configured().releases("uvicorn"), Interpreter.named().version, False, False, [])
+    usable = releases.usable(Index.configured().releases("uvicorn"), Interpreter.named().version)
     among = list(dropwhile(lambda one: one.version != OLDEST, usable))
     given: dict[Release, str] = {}
 

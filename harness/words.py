@@ -27,6 +27,7 @@ SECONDS = (r"(?=.*[1-9])\d{0,5}(\.\d*)?", ": it is a number above zero, up to 99
 NAMES = (rf"\s*{TOKEN}(\s*,\s*{TOKEN})*\s*", " names no subprotocols, such as ocpp2.0.1,ocpp1.6")
 HEADERS = (rf"[\r\n]*({TOKEN}:[ -~]*([\r\n]+|\Z))*", " is no header, such as Sec-WebSocket-Protocol: ocpp1.6")
 PATH = (r"/[!\"$-~]*", " is no path of a URL, such as /ws/1?token=x")
+PART = (r"start|bisect", ": it is start or bisect")
 VERDICT = (r"rejected|inconclusive", ": it is rejected or inconclusive")
 
 
@@ -74,7 +75,7 @@ WORDS = {
     "ATONCE": Word("how many are judged at once", "1; for a case as many as there are cores", COUNT),
     "JSON": Word("a file for the result, for machines"),
     "OUTPUT": Word("a file for it", "what is printed"),
-    "AT": Word("bisect: begin with the bisect that you judge", "the five steps before it"),
+    "AT": Word("bisect: begin with the bisect that you judge", "the five steps before it", PART),
     "HELP": Word("yes: the words that the verb knows"),
 }
 BESIDE = ("WITH", "REQUIREMENTS", "WEBSOCKETS", "WSPROTO", "INTERPRETER")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.base import UV, Interpreter
-from harness.git import apply
+from harness.git import git
 from harness.index import Index, Release
 from harness.place import execute, run
 from harness.sources import settings
@@ -86,7 +86,7 @@ def newest() -> tuple[Index, Release]:
 def patched(sources: Path, patch: Path, folder: Path) -> Path:
     """A copy of the sources with a patch in it. Raises Unavailable with the files and lines where it does not fit."""
     shutil.copytree(sources, folder)
-    apply(patch, folder)
+    git(folder, "apply", str(patch))
     return folder
 
 
