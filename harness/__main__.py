@@ -41,8 +41,8 @@ def run(verbs: Callable[[], int]) -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what was typed. Returns the exit status: 2 for a mistake, which is told in one line, 1 where nothing changed,
-    125 where something could not be judged."""
+    """Do what was typed. Returns the exit status: 2 for a mistake (of `try` 125), which is told in one line, 1 where
+    nothing changed, 125 where something could not be judged."""
     missing = [where for name, where in NEEDED.items() if not importlib.util.find_spec(name)]
     if missing:
         print(f"the harness needs {missing[-1]}", file=sys.stderr)
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         return known[verb](words)
     except Mistake as error:
         print(plain(str(error)), file=sys.stderr)
-        return 125 if [*arguments[:1]] == ["try"] else 2  # git bisect run takes 2 for bad
+        return 125 if arguments[:1] == ["try"] else 2  # git bisect run takes 2 for bad
     except NoChange as error:
         print(f"\n{error}")
         return 1

@@ -114,7 +114,7 @@ def _needed(line: str) -> list[str]:
             text = Path(word).read_text(errors="replace")
             block = re.search(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$", text)
             lines = "".join(re.findall(r"(?m)^# ?(.*\n)", block["content"])) if block else ""
-            found: list[str] = tomllib.loads(lines).get("dependencies", [])
+            found: list[str] = meant("RUN", tomllib.loads, lines).get("dependencies", [])
             return [one for one in found if canonicalize_name(re.split(r"[^\w.-]", one)[0]) != "uvicorn"]
     return []
 

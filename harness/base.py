@@ -84,14 +84,18 @@ class Base:
         """The distributions in it and their versions, by normalized name. Raises Unavailable."""
         return _installed(self.made())
 
-    def named(self) -> str:
-        """What uvicorn finds there, for people. Raises Unavailable."""
+    @property
+    def pins(self) -> list[str]:
+        """What uvicorn finds there, as requirements; not what only some releases need. Raises Unavailable."""
         names = {
             canonicalize_name(re.split(r"[^\w.-]", line)[0]) for line in self.requirements if not line.startswith("-r ")
         }
         names -= set(BESIDE)
-        told = [f"{name}=={version}" for name, version in self.versions.items() if name in names | {"h11", "click"}]
-        return ", ".join([f"Python {self.interpreter.version}", *told])
+        return [f"{name}=={version}" for name, version in self.versions.items() if name in names | {"h11", "click"}]
+
+    def named(self) -> str:
+        """The Python and the pins, for people. Raises Unavailable."""
+        return ", ".join([f"Python {self.interpreter.version}", *self.pins])
 
     def _install(self, new: Path) -> None:
         command = [UV, "pip", "install", "--quiet", "--python", self.interpreter.path, "--target", str(new)]

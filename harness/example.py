@@ -45,7 +45,7 @@ def composed(asked: Question, uvicorn: str) -> str:
         return ""
     reported, show = re.split(r"\n+(?=def show)", BLOCK.sub("", REPRO.read_text()))
     text = reported if app.case == REPORTED else served_only(BLOCK.sub("", Path(place).read_text()))
-    pins = asked.base.named().split(", ")[1:]
+    pins = asked.base.pins
     if any(line.startswith("-r ") for line in asked.base.requirements):
         pins = [f"{one}=={version}" for one, version in asked.base.versions.items()]
     needed = [pin for pin in pins if not pin.startswith("loguru=") or "loguru" in text]  # only server.py's log needs it

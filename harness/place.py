@@ -144,7 +144,10 @@ def _raise(error: OSError) -> None:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write a file whole or not at all, into a folder that is there. Raises Unavailable."""
+    """Write a file, whole or not at all where it is on the disk of this project, into a folder that is there.
+
+    Raises Unavailable.
+    """
     try:
         with scratch("writing") as aside:
             (aside / file.name).write_text(text, encoding="utf-8")

@@ -134,18 +134,18 @@ def bisect(
     if good and good == bad:
         raise Mistake(f"GOOD and BAD are the same release, {good.version}")
     said = {releases.index(end): verdict for end, verdict in ((good, GOOD), (bad, BAD)) if end}
-    search = _Search(releases, judging, say, said)
+    trials = _Search(releases, judging, say, said)
     newest = len(releases) - 1
     if len(said) != 1:
-        return search.between(min(said, default=0), max(said, default=newest))
+        return trials.between(min(said, default=0), max(said, default=newest))
     [end] = said
     # A break lies after a good release and before a bad one, a fix on the other side.
     sides = [(end, newest), (0, end)] if good else [(0, end), (end, newest)]
     *first, last = [(low, high) for low, high in sides if low < high] or [(end, end)]
     for low, high in first:
         with contextlib.suppress(Alike):
-            return search.between(low, high)
-    return search.between(*last)
+            return trials.between(low, high)
+    return trials.between(*last)
 
 
 @dataclass

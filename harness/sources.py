@@ -33,7 +33,7 @@ def settings() -> dict[str, str]:
     url, certificates = index_url(), _certificates()
     if url:
         kept["UV_DEFAULT_INDEX"] = url
-    if isinstance(certificates, str):
+    if certificates:
         kept["SSL_CERT_FILE"] = certificates
     return {**kept, "UV_NO_PROGRESS": "1"}
 

@@ -87,7 +87,7 @@ VERBS = {
     "bisect": Verb("find the release that changed the verdict", ("GOOD", "BAD", *MANY)),
     "bisect-commits": Verb("find the commit that did", ("REPO", "GOOD", "BAD", *ASKED)),
     "survey": Verb("judge every release, and show every change", ("FROM", "TO", *MANY)),
-    "report": Verb("bisect, and write a report to attach to an issue", (*SERVED, "OUTPUT")),
+    "report": Verb("bisect, and write a report to start a discussion with", (*SERVED, "OUTPUT")),
     "lesson": Verb("predict, run, see why; then judge a bisect yourself", ("AT",)),
 }
 
