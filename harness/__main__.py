@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,6 +25,8 @@ def run(verbs: Callable[[], int]) -> NoReturn:
         signal.signal(kind, signal.default_int_handler)
     if sys.stderr is None:  # it was closed
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    if isinstance(sys.stdout, TextIOWrapper):  # what a script or a uvicorn says may be in any language
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = verbs()
     except KeyboardInterrupt:
@@ -31,7 +34,7 @@ def run(verbs: Callable[[], int]) -> NoReturn:
     except BrokenPipeError:
         status = 141
     except Exception as error:
-        print(f"{Path(sys.argv[0]).parent.name}: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
     finally:
         try:
             sys.stdout.flush()

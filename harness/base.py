@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import time
+from base64 import urlsafe_b64encode
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -69,7 +70,7 @@ class Base:
         lines = [inner for line in self.requirements for inner in _lines(line)]
         parts = [self.interpreter.path, self.interpreter.version, *lines]
         if self.fresh:
-            parts.append(time.strftime("%Y-%m-%d", time.gmtime()))
+            parts.append(time.strftime("%Y-%m-%d", time.gmtime(START / 1e9)))
         if any(re.search(r"file:|^[.]{0,2}/|^-[ec]", line) for line in lines):
             parts.append(str(START))  # what lies on the disk may be another the next time
         name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
@@ -104,6 +105,7 @@ class Base:
             file = new.parent / "wanted.txt"
             file.write_text("\n".join(["uvicorn", *self.requirements]) + "\n")
             run([*command, "--compile-bytecode", "-r", str(file)], new.parent)
+            _as_released(new)
             for found in [*new.glob("uvicorn-*.dist-info"), new / "uvicorn"]:
                 shutil.rmtree(found)
             (new / "bin" / "uvicorn").unlink(missing_ok=True)
@@ -112,6 +114,7 @@ class Base:
             run([*command, "--no-deps", "--offline", *self.requirements], new.parent)
         except Unavailable:
             run([*command, "--no-deps", *self.requirements], new.parent)
+        _as_released(new)
         having = _installed(new)
         for pin in self.requirements:
             name, _, version = pin.partition("==")
@@ -160,6 +163,18 @@ def _lines(line: str) -> list[str]:
     file = Path(found[1])
     inner = [re.sub(r"^(-r|--requirement)[ =]\s*", rf"\1 {file.parent}/", one) for one in file.read_text().splitlines()]
     return [line.strip(), *(more for one in inner for more in _lines(one))]
+
+
+def _as_released(folder: Path) -> None:
+    """Raises Unavailable for a file that is not what its distribution's RECORD says.
+
+    The files of an environment may be those of uv's cache, so whoever edits one edits the other.
+    """
+    for file in (file for one in distributions(path=[str(folder)]) for file in one.files or ()):
+        if file.hash and Path(str(file.locate())).is_file():
+            found = hashlib.new(file.hash.mode, file.read_binary()).digest()
+            if urlsafe_b64encode(found).decode().rstrip("=") != file.hash.value:
+                raise Unavailable(f"uv's cache has another {file} than was released: clear it with uv cache clean")
 
 
 def _installed(folder: Path) -> dict[str, str]:

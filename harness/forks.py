@@ -62,7 +62,7 @@ def main(control: socket.socket) -> NoReturn:
 
 
 def keep(control: socket.socket) -> NoReturn:
-    """Answer each job, a line of JSON, with a line: its wait status, what it said, or the error."""
+    """Answer each job, a line of JSON, with a line: its wait status, what it said, or the error, and its token."""
     os.setsid()  # so what a uvicorn does to its parent's process group meets nobody else
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -79,9 +79,10 @@ def keep(control: socket.socket) -> NoReturn:
     gc.disable()  # a trial is over before collecting would pay
     threads = ThreadPoolExecutor()
     for line in control.makefile("rb"):
-        answer: dict[str, Any] = {"status": None, "said": "", "error": ""}
+        token, job = json.loads(line)
+        answer: dict[str, Any] = {"token": token, "status": None, "said": "", "error": ""}
         try:
-            attend(Job.from_json(json.loads(line)), trial, threads, answer)
+            attend(Job.from_json(job), trial, threads, answer)
         except Exception as error:
             answer["error"] = plain(f"{type(error).__name__}: {error}")
         control.sendall(json.dumps(answer).encode() + b"\n")

@@ -14,6 +14,7 @@ SETTINGS = (
     "core.fsmonitor=false",
     "core.autocrlf=false",
     "log.showSignature=false",
+    "i18n.logOutputEncoding=UTF-8",
     "transfer.fsckObjects=false",
     "http.lowSpeedLimit=1000",
     "http.lowSpeedTime=30",

@@ -16,9 +16,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from harness.model import plain
@@ -27,7 +27,8 @@ from harness.sources import index_url, redacted, verification
 
 FRESH, DAY = 600.0, 86_400.0  # seconds for which an answer is kept: where the index does not say, and at most
 TIMEOUT = 10.0  # seconds, for each packet
-LIMIT = 30.0  # seconds, for the whole answer
+LIMIT = 30.0  # seconds, for the whole answer, and for a wheel
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,10 @@ class Release:
         return f"{self.version} ({self.released})" if self.released else self.version
 
     def admits(self, python: str) -> bool:
-        """Whether its Requires-Python allows this interpreter's version."""
-        return SpecifierSet(self.requires_python).contains(python, prereleases=True)
+        """Whether its Requires-Python allows this interpreter's version, or cannot be read."""
+        with contextlib.suppress(InvalidSpecifier):
+            return SpecifierSet(self.requires_python).contains(python, prereleases=True)
+        return True
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,8 @@ class Index:
             wheel = new.parent / "uvicorn.whl"
             file = next(file for file in self.page("uvicorn").files if self._wheel(file) == release.wheel)
             try:
-                self.client.download_package(file, wheel, verify=bool(file.digests), timeout=TIMEOUT)
+                client, promised = self.client, bool(file.digests)
+                _in_background(lambda: client.download_package(file, wheel, promised, timeout=TIMEOUT)).result(LIMIT)
                 with zipfile.ZipFile(wheel) as opened:
                     opened.extractall(new)
             except Exception as error:
@@ -179,7 +183,7 @@ class Index:
 
     def _releases(self, page: Page) -> tuple[Release, ...]:
         found = defaultdict(list)
-        for file in sorted(page.files, key=lambda file: file.package_type != "wheel"):  # a wheel speaks for the release
+        for file in sorted(page.files, key=lambda file: not self._wheel(file)):  # a wheel speaks for the release
             with contextlib.suppress(ValueError):
                 found[checked(file.version or "")].append(file)
         return tuple(
@@ -194,7 +198,7 @@ class Index:
         )
 
     def _wheel(self, file: Any) -> str:
-        if file.package_type != "wheel":
+        if not file.filename.endswith("-none-any.whl"):
             return ""
         promised = file.digests.get("sha256") if file.digests else ""
         return promised or hashlib.sha256(f"{self.url or ''} {file.filename}".encode()).hexdigest()
@@ -208,8 +212,8 @@ def checked(version: str) -> Version:
         raise ValueError(f"{plain(version)!r} is no version, such as 0.20.0") from None
 
 
-def _in_background(function: Callable[[], Page]) -> Future[Page]:
-    answer: Future[Page] = Future()
+def _in_background(function: Callable[[], T]) -> Future[T]:
+    answer: Future[T] = Future()
 
     def work() -> None:
         try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +21,7 @@ from harness.process import Forks
 
 DAMAGED = re.compile("marshal data|EOF read where|Non-code object")  # what Python says of such bytecode
 LIMIT = 30.0  # seconds for the apps of one folder
+TOLD = 125  # the exit status of a process that has said all that it found
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Judge(contextlib.ExitStack):
         self.question = question
         self.index = index or Index.configured()
         self._aside = Path()
+        name = re.sub(r"\W+", "-", question.line).strip("-")[:50]
+        self.printed = FOLDER / "runs" / f"{name}-{secrets.token_hex(3)}"  # what a script printed, a file for each
 
     def __enter__(self) -> Judge:
         """Raises Unavailable."""
@@ -56,16 +59,16 @@ class Judge(contextlib.ExitStack):
                 self._aside = stack.enter_context(scratch("judged"))
             if self.question.line:
                 scripts.refuse_others(self._aside)
-                shutil.rmtree(self.printed, ignore_errors=True)
+            # Once the processes are ended, the threads that wait for them end, and then their folders go.
+            self._pool = ThreadPoolExecutor(self.question.at_once)
+            stack.callback(self._pool.shutdown, cancel_futures=True)
             self._forks = stack.enter_context(contextlib.closing(Forks(self.question.base)))
             self.push(stack.pop_all())
         return self
 
-    @property
-    def printed(self) -> Path:
-        """The folder with what a script printed, a file for each uvicorn."""
-        name = re.sub(r"\W+", "-", self.question.line).strip("-")[:50]
-        return FOLDER / "runs" / f"{name}-{hashlib.sha256(self.question.line.encode()).hexdigest()[:6]}"
+    def every(self, releases: Sequence[Release]) -> Iterator[list[Trial]]:
+        """The trials of each release, in order, some at once."""
+        return self._pool.map(self.release, releases)
 
     def release(self, release: Release, observed: bool = False) -> list[Trial]:
         """The trials of one release, in the order of the apps. What fails is inconclusive, with the cause."""
@@ -90,7 +93,7 @@ class Judge(contextlib.ExitStack):
         """Whether the base has what a release requires; where that cannot be told, judging it will tell why."""
         try:
             self._fitting(release)
-        except (Inconclusive, Unavailable) as error:
+        except (Inconclusive, Unavailable, ValueError) as error:
             return isinstance(error, Unavailable)
         return True
 
@@ -108,7 +111,7 @@ class Judge(contextlib.ExitStack):
         try:
             folder = find()
             runs = [self._once(folder, name, version, observed) for _ in range(question.runs)]
-        except (Inconclusive, Unavailable, OSError) as error:
+        except (Inconclusive, Unavailable, OSError, ValueError) as error:  # such as odd metadata
             cause = error.cause if isinstance(error, Inconclusive) else Cause.FAILED
             blank = [Trial(version, app.ws, app.case) for app in question.apps] or [Trial(version)]
             return [one.judged(Verdict.inconclusive, plain(str(error)), cause) for one in blank]
@@ -145,18 +148,9 @@ class Judge(contextlib.ExitStack):
             return [scripts.judged(Trial(job.release), code, said, job.script, Path(job.folder))]
         with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):  # a uvicorn may have said it
             trials = [Trial.from_json(one) for one in json.loads(said)]
-            if [(one.implementation, one.case) for one in trials] == [(app.ws, app.case) for app in job.apps]:
+            if code == TOLD and [(one.implementation, one.case) for one in trials] == [
+                (app.ws, app.case) for app in job.apps
+            ]:
                 return trials
         ended = f"was ended by signal {-code}" if code < 0 else f"ended with status {code} and no verdict"
         raise Inconclusive(Cause.FAILED, f"its process {ended}")
-
-
-def each(
-    function: Callable[[Release], list[Trial]], releases: Sequence[Release], at_once: int
-) -> Iterator[list[Trial]]:
-    """What a function makes of each release, in order, some at once; an error ends it."""
-    pool = ThreadPoolExecutor(at_once)
-    try:
-        yield from pool.map(function, releases)
-    finally:  # what an error or a Ctrl-C leaves is ended by the judge, and nobody waits for it here
-        pool.shutdown(wait=False, cancel_futures=True)

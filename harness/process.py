@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import select
 import signal
 import socket
@@ -29,6 +30,7 @@ class Forks:
         self._base = base
         self._lock = threading.Lock()
         self._all: list[_Fork] = []
+        self._closed = False
         with contextlib.suppress(Unavailable, OSError):  # it is told where a job is asked
             self._all.append(_Fork(base))
 
@@ -38,23 +40,26 @@ class Forks:
         Raises Inconclusive for what it did, Unavailable and OSError where it cannot be asked.
         """
         with self._lock:
+            if self._closed:
+                raise Unavailable("the judge was closed")
             fork = next((one for one in self._all if one.idle and one.process.poll() is None), None)
             if not fork:
                 fork = _Fork(self._base)
                 self._all.append(fork)
             fork.idle = False
         answer = fork.ask(job)
-        if answer is None:
+        if answer is None or answer["error"]:  # a uvicorn may have done it, and the next one is not to suffer for it
             fork.close()
-            raise Inconclusive(Cause.FAILED, "the process that watched it was ended or stopped")
+            why = f"it could not be run: {answer['error']}" if answer else "what watched it was ended or stopped"
+            raise Inconclusive(Cause.FAILED, why)
         fork.idle = True
-        if answer["error"]:
-            raise Inconclusive(Cause.FAILED, f"it could not be run: {answer['error']}")
         if answer["status"] is None:
             raise Inconclusive(Cause.LATE, f"it did not end within {job.limit:g} s")
         return os.waitstatus_to_exitcode(answer["status"]), answer["said"]
 
     def close(self) -> None:
+        with self._lock:
+            self._closed = True
         for fork in self._all:
             fork.close()
 
@@ -77,9 +82,10 @@ class _Fork:
         self.idle = True
 
     def ask(self, job: Job) -> dict[str, Any] | None:
-        """What it answers; None where it was ended, or does not answer in time."""
+        """What it answers; None where it was ended, does not answer in time, or answers another job."""
+        token = secrets.token_hex(8)
         try:
-            self._control.sendall(f"{json.dumps(asdict(job))}\n".encode())
+            self._control.sendall(f"{json.dumps([token, asdict(job)])}\n".encode())
             deadline = time.monotonic() + job.limit + GRACE
             while not select.select([self._control], [], [], 1)[0]:
                 if time.monotonic() > deadline:
@@ -87,12 +93,14 @@ class _Fork:
                 self.process.send_signal(signal.SIGCONT)  # a uvicorn may have stopped it
             self._control.settimeout(GRACE)
             answer: dict[str, Any] = json.loads(self._control.makefile("rb").readline())
-            return answer
-        except (ConnectionError, ValueError):
+            return answer if answer["token"] == token else None
+        except (ConnectionError, ValueError, KeyError, TypeError):
             return None
 
     def close(self) -> None:
         """End the process, and with it all that it forked."""
+        with contextlib.suppress(OSError):  # it is closed already
+            self._control.shutdown(socket.SHUT_RDWR)  # which wakes whoever waits for an answer
         self._control.close()
         self.process.send_signal(signal.SIGCONT)
         try:

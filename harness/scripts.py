@@ -58,7 +58,7 @@ def prepared(line: str, base: Base, folder: Path, changes: bool, aside: Path, ou
     imported = new / "imported"
     (own / "hook_of_uvicorn.py").write_text(f"IMPORTED = {str(imported)!a}\nCHANGES = {changes}\n{HOOK}")
     (own / "sitecustomize.py").write_text("import hook_of_uvicorn\n")
-    paths = f"sys.path.append({str(folder)!r}); site.addsitedir({str(packages)!r})"
+    paths = f"site.addsitedir({str(packages)!a}); sys.path.append({str(folder)!a})"
     (own / "uvicorn.pth").write_text(f"import hook_of_uvicorn, site, sys; {paths}\n")
     (own / "run_uvicorn.py").write_text("import sys\nfrom uvicorn.main import main\nsys.exit(main())\n")
     # The first line of a tool cannot name its Python where the path is long or has a space.

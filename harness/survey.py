@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from harness.asking import app, beside, cases
 from harness.index import Index, Release
-from harness.judge import Judge, Question, each
+from harness.judge import Judge, Question
 from harness.model import Cause, Trial
 from harness.releases import give_up
 
@@ -43,7 +43,7 @@ def measure(questions: Sequence[Question], index: Index, releases: Sequence[Rele
         for question in questions:
             worst: list[Trial] = []
             with Judge(question, index) as judging:
-                for place, trials in enumerate(each(judging.release, releases, question.at_once)):
+                for place, trials in enumerate(judging.every(releases)):
                     found[place] += trials
                     worst.append(next((one for one in trials if one.cause is Cause.LATE), trials[0]))
                     give_up(worst)

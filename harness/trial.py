@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from dataclasses import replace
+from importlib.machinery import FileFinder, SourceFileLoader
 from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ import client
 from harness.model import HEADER, App, Cause, Inconclusive, Job, Trial, Verdict, plain, printable
 
 REASON = 1000  # characters
-NOWHERE = str(Path(__file__) / "no-cache")  # a folder cannot be made where a file is
 RECEIVED = re.compile(f"(?i)< {HEADER}: (.*)")
 
 
@@ -93,7 +93,10 @@ def judge(uvicorn: Any, app: App, trial: Trial, job: Job) -> None:
     seen = Observer()
     try:
         app, found = load_app(app)
-        asyncio.run(shake_hands(uvicorn, app, found, seen, job.limit))
+        # The loop is left as it is: to close it is to wait for what an app began.
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(shake_hands(uvicorn, app, found, seen, job.limit))
         trial.judged(Verdict.open, "")
     except Inconclusive as error:
         trial.judged(Verdict.inconclusive, str(error), error.cause)
@@ -120,8 +123,8 @@ def judge(uvicorn: Any, app: App, trial: Trial, job: Job) -> None:
 
 def load(job: Job) -> Any:
     """Import uvicorn from the job's folder. Raises Inconclusive."""
-    if job.changes:  # bytecode is matched to its source by size and second, so it may match and be stale
-        sys.dont_write_bytecode, sys.pycache_prefix = True, NOWHERE
+    if job.changes:
+        sys.path_hooks.insert(0, lambda path: from_source(path, job.folder))
     sys.path.insert(0, job.folder)
     try:
         uvicorn = importlib.import_module("uvicorn")
@@ -135,11 +138,24 @@ def load(job: Job) -> Any:
     return uvicorn
 
 
+class Source(SourceFileLoader):
+    """Bytecode is matched to its source by size and second, so it may match and be stale: none is read or written."""
+
+    def path_stats(self, path: str) -> Any:
+        raise OSError
+
+
+def from_source(path: str, folder: str) -> FileFinder:
+    """A finder for what lies in the folder. Raises ImportError for what does not."""
+    if not f"{path}/".startswith(f"{folder}/"):
+        raise ImportError
+    return FileFinder(path, (Source, [".py"]))
+
+
 def load_app(app: App) -> tuple[App, Any]:
     """Import an app; what is None in the first is what its module says, or nothing to say. Raises Inconclusive."""
     place, _, names = app.name.rpartition(":")
-    kept = sys.pycache_prefix, sys.dont_write_bytecode
-    sys.pycache_prefix, sys.dont_write_bytecode = None, True  # what it imports beside uvicorn was compiled once
+    kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # an app changes
     try:
         if place.endswith(".py"):
             # By its path, so that no other module of its name is taken for it.
@@ -157,7 +173,7 @@ def load_app(app: App) -> tuple[App, Any]:
     except BaseException as error:
         raise Inconclusive(Cause.NO_APP, f"importing {plain(Path(app.name).name)} failed: {describe(error)}") from error
     finally:
-        sys.pycache_prefix, sys.dont_write_bytecode = kept
+        sys.dont_write_bytecode = kept
     headers = getattr(module, "HEADERS", []) if app.headers is None else app.headers
     offer = app.offer or getattr(module, "OFFER", client.OFFERED)
     return replace(app, headers=headers, offer=offer, none=app.none or getattr(module, "NONE", "inconclusive")), found

@@ -109,7 +109,7 @@ def bisect_commits(words: Words) -> int:
         ends = change.ends
         print(f"\n{change.names[0]}: {change.last.dated}, {change.names[1]}: {change.first.dated}; now its commits")
     for name, text in ends.items():
-        if releases.DAY.fullmatch(text):
+        if releases.DAY.fullmatch(text) or text == "latest":
             ends[name] = releases.named(name, text, usable({}, asked, index)).version
     trials: list[tuple[str, Trial]] = []
     with Judge(asked, index) as judging, commits.clone(words.get("REPO", UPSTREAM)) as checkout:
