@@ -3,25 +3,15 @@
 It was in 0.21.0, which brought the state (#1818); 0.21.1 mended it (#1903).
 """
 
-import socket
-
-import uvicorn
-
-seen = []
+from serving import answering, dialed, get
 
 
-async def app(scope, receive, send):
+def body(scope):
     state = scope.get("state", {})
-    seen.append(state.copy())
+    found = str(state).encode()
     state["user"] = "alice"
-    await send({"type": "http.response.start", "status": 204})
-    await send({"type": "http.response.body"})
-    server.should_exit = len(seen) == 2
+    return found
 
 
-listener = socket.create_server(("127.0.0.1", 0))
-server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))
-with socket.create_connection(listener.getsockname()) as client:
-    client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
-    server.run(sockets=[listener])
-assert seen == [{}, {}], seen
+seen = dialed(answering(body), lambda connection, _: [get(connection)[1] for _ in range(2)])
+assert seen == [b"{}", b"{}"], seen

@@ -5,9 +5,9 @@ ClientDisconnected was raised in 0.28.0 (#2220), which 0.28.1 reverted (#2276).
 
 import socket
 
-import uvicorn
+from serving import dialed
 
-errors = []
+told = []
 
 
 async def app(scope, receive, send):
@@ -15,14 +15,16 @@ async def app(scope, receive, send):
         pass
     try:
         await send({"type": "http.response.start", "status": 200})
+        told.append("sent")
     except OSError as error:
-        errors.append(error)
-    server.should_exit = True
+        told.append(error)
 
 
-listener = socket.create_server(("127.0.0.1", 0))
-server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error"))
-with socket.create_connection(listener.getsockname()) as client:
-    client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-server.run(sockets=[listener])
-assert not errors, errors
+def client(connection, server):
+    connection.request("GET", "/")
+    connection.sock.shutdown(socket.SHUT_WR)
+    connection.sock.recv(1)
+
+
+dialed(app, client)
+assert told == ["sent"], told

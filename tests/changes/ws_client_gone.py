@@ -4,10 +4,9 @@ So since 0.27.0 (#2218). Before, an exception of the library websockets; up to 0
 """
 
 import asyncio
-import socket
 
-import uvicorn
-import websockets
+from serving import dialed
+from websockets.sync.client import connect
 
 errors = []
 
@@ -21,17 +20,12 @@ async def app(scope, receive, send):
             await asyncio.sleep(0.01)
     except Exception as error:
         errors.append(error)
-    server.should_exit = True
 
 
-async def main():
-    listener = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    async with websockets.connect("ws://{}:{}".format(*listener.getsockname())) as client:
-        await client.recv()
-    await serving
-    assert [isinstance(error, OSError) for error in errors] == [True], errors
+def client(connection, server):
+    with connect(f"ws://{connection.host}:{connection.port}") as socket:
+        socket.recv()
 
 
-server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="critical"))
-asyncio.run(asyncio.wait_for(main(), 5))
+dialed(app, client)
+assert [isinstance(error, OSError) for error in errors] == [True], errors
