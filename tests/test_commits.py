@@ -14,27 +14,26 @@ from harness import commits
 from harness.model import Cause, Trial, Verdict
 from harness.place import Unavailable
 
-from .conftest import ROOT, Done, harness
+from .conftest import ROOT, harness
 
 Source = Callable[[str], Path]
-PERSON = {"NAME": "Ada Lovelace", "EMAIL": "a@b.c", "DATE": "2022-11-20T12:00:00+0000"}
-TRIALS = {
-    "good": (Verdict.open, "good", None),
-    "bad": (Verdict.rejected, "bad", None),
-    "skip": (Verdict.inconclusive, "skip", Cause.FAILED),
-    "late": (Verdict.inconclusive, "late", Cause.LATE),
-}
+VERDICTS = {"good": Verdict.open, "bad": Verdict.rejected}
+CAUSES = {"skip": Cause.FAILED, "late": Cause.LATE}
+SECOND = "2022-11-20T12:00:00+0000"  # that of every commit
 SETTINGS = {
-    **{f"GIT_{role}_{name}": value for role in ("AUTHOR", "COMMITTER") for name, value in PERSON.items()},
+    "GIT_AUTHOR_DATE": SECOND,
+    "GIT_COMMITTER_DATE": SECOND,
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_CONFIG_NOSYSTEM": "1",
 }
+GIT = ("git", "-c", "init.defaultBranch=main", "-c", "user.name=Ada Lovelace", "-c", "user.email=a@b.c")
 
 
 def git(folder: Path, *words: str, text: str | None = None, check: bool = True) -> str:
-    command = ["git", "-c", "init.defaultBranch=main", "-c", "advice.detachedHead=false", *words]
     environment = {**os.environ, **SETTINGS}
-    done = subprocess.run(command, cwd=folder, input=text, capture_output=True, text=True, check=check, env=environment)
+    done = subprocess.run(
+        [*GIT, *words], cwd=folder, input=text, capture_output=True, text=True, check=check, env=environment
+    )
     return done.stdout.strip()
 
 
@@ -65,23 +64,23 @@ def line_of(folder: Path, words: str) -> tuple[Path, list[str]]:
     ]
 
 
-def found(repository: Path | str, good: str, bad: str, spoil: str = "", judged: list[str] | None = None) -> list[str]:
+def found(repository: Path | str, good: str, bad: str, spoil: str = "") -> list[str]:
     """The commits that the search names, each judged once, by the word that its __init__.py begins with.
 
-    `spoil` is a shell line that runs in the checkout after each judgement of a step, `judged` gets what was judged.
+    `spoil` is a shell line that runs in the checkout after each judgement of a step.
     """
-    seen = [] if judged is None else judged
+    judged: set[str] = set()
     with commits.clone(str(repository)) as checkout:
 
         def judging(sha: str) -> Trial:
             assert (checkout / ".git" / "HEAD").read_text() == f"{sha}\n"
-            assert sha not in seen
-            seen.append(sha)
+            assert sha not in judged
+            judged.add(sha)
             [file] = (checkout / "uvicorn").iterdir()
             word = file.read_text().split()[0]
             if sha not in ends:
                 subprocess.run(spoil, shell=True, cwd=checkout, check=True)
-            return Trial("").judged(*TRIALS[word])
+            return Trial("").judged(VERDICTS.get(word, Verdict.inconclusive), word, CAUSES.get(word))
 
         ends = commits.commit(checkout, "GOOD", good), commits.commit(checkout, "BAD", bad)
         return [one.sha for one in commits.search(checkout, *ends, judging, lambda _: None)[0]]
@@ -138,18 +137,6 @@ def test_random_histories_end_as_with_git_bisect_run(seed: int, tmp_path: Path) 
             assert not expected, error
 
 
-def test_where_the_merge_base_is_bad_gits_own_words_are_told(tmp_path: Path) -> None:
-    repository, shas = line_of(tmp_path / "fork", "good=0 bad=1")
-    git(repository, "checkout", "--quiet", "-b", "mended")
-    commit(repository, "Mend it here", __init__="good = 2\n")
-    git(repository, "checkout", "--quiet", "main")
-    for number in range(3):
-        commit(repository, f"Go on {number}", __init__=f"bad = {number}\n")
-    done = bisect(repository, "GOOD=mended", "BAD=main", "RUN=python -c 'from uvicorn import good'")
-    words = f"verdict: inconclusive - The merge base {shas[1]} is bad. This means the bug has been fixed between"
-    assert (done.returncode, words in done.stdout, "first bad" in done.stdout) == (125, True, False), done.stdout
-
-
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -176,11 +163,9 @@ def test_what_a_uvicorn_does_to_its_checkout_is_undone_or_told(spoil: str, words
 
 
 def test_three_that_do_not_end_in_time_are_enough(tmp_path: Path) -> None:
-    repository, _ = line_of(tmp_path / "uvicorn", f"good {'late ' * 10} bad")
-    judged: list[str] = []
+    repository, _ = line_of(tmp_path / "uvicorn", "good late late late bad")
     with pytest.raises(Unavailable, match=r"^late$"):
-        found(repository, "v0", "v11", judged=judged)
-    assert len(judged) == 5  # the ends are two of them
+        found(repository, "v0", "v4")
 
 
 def test_names_mean_what_they_mean_in_the_repository_and_its_owners_settings_change_nothing(
@@ -245,29 +230,29 @@ def test_a_history_that_is_not_there_is_one_line_that_says_what_to_do(tmp_path: 
 def test_who_reverted_it_is_named_wherever_that_is_and_however_it_says_so(tmp_path: Path) -> None:
     repository = new(tmp_path / "uvicorn")
     commit(repository, "Begin", __init__="")
-    subjects = ["Add this (#11)", "Add that", "Add more (#13)", "Merge pull request #14 from a/b", "Stay (#1)"]
-    added = [commit(repository, subject) for subject in subjects]
+    reverts = {
+        "Add this (#11)": "Take it away\n\nThis reverts commit {sha}.\n\x01 {zeros}",
+        "Add that": 'Revert "Add that" (#22)',
+        "Add more (#13)": "Undo more (#23)\n\nReverts Kludex/uvicorn#13",
+        "Merge pull request #14 from a/b": "Revert what #14 brought",
+        "Stay (#1)": 'Revert "Revert "Stay (#1)" (#24)',
+        "Stay too (#2)": "Mend what #11, #13 and #2 broke",
+    }
+    added = [commit(repository, subject) for subject in reverts]
     until = commit(repository, "Version 2")
-    messages = [
-        f"Take it away\n\nThis reverts commit {added[0]}.\n\x01 {'0' * 40}",
-        'Revert "Add that" (#22)',
-        "Undo more (#23)\n\nReverts Kludex/uvicorn#13",
-        "Revert what #14 brought",
-        'Revert "Revert "Stay (#1)" (#24)',
-        "Mend what #11, #13 and #1 broke",
-    ]
-    for message in messages:
-        commit(repository, message)
+    for sha, message in zip(added, reverts.values(), strict=True):
+        commit(repository, message.format(sha=sha, zeros="0" * 40))
     with commits.clone(str(repository)) as checkout:
         named = [commits.reverted(checkout, sha, until) for sha in added]
         git(checkout, "update-ref", "-d", "refs/heads/main")
         assert commits.reverted(checkout, added[0], until) is None
-    assert [one and one.subject for one in named] == [*(text.partition("\n")[0] for text in messages[:4]), None]
+    subjects = [message.partition("\n")[0] for message in reverts.values()]
+    assert [one and one.subject for one in named] == [*subjects[:4], None, None]
 
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory, source: Source) -> Path:
-    """A repository with a commit for each of some releases, tagged, all of the same second."""
+    """A repository with a commit for each of some releases, tagged, and one branch that mended 0.20.0."""
     repository = new(tmp_path_factory.mktemp("git") / "it's uvicorn")
     for number, version in enumerate(["0.18.2", "0.18.3", "0.19.0", "0.20.0", "0.21.0"], 1000):
         shutil.rmtree(repository / "uvicorn", ignore_errors=True)
@@ -276,18 +261,17 @@ def released(tmp_path_factory: pytest.TempPathFactory, source: Source) -> Path:
         shutil.copytree(source(version) / "uvicorn", repository / "uvicorn", ignore=ignore, copy_function=shutil.copy)
         (repository / "server.py").write_text("raise SystemExit('not this one')\n")
         commit(repository, f"Version {version} (#{number})", version)
+    git(repository, "checkout", "--quiet", "-b", "mended", "0.20.0")
+    commit(repository, "Mend it here", mended="")
+    git(repository, "checkout", "--quiet", "main")
     return repository
-
-
-def bisect(repository: Path, *words: str) -> Done:
-    return harness("bisect-commits", f"REPO={repository}", *words)
 
 
 def test_the_commit_is_found_and_the_repository_is_not_touched(released: Path) -> None:
     git(released, "bisect", "start", "0.21.0", "0.18.2")
     (released / "uvicorn" / "main.py").write_text("# not committed\n")
     files = {file: file.stat().st_mtime_ns for file in released.rglob("*")}
-    done = bisect(released, "GOOD=0.18.2", "BAD=2022-12-31")
+    done = harness("bisect-commits", f"REPO={released}", "GOOD=0.18.2", "BAD=2022-12-31")
     assert files == {file: file.stat().st_mtime_ns for file in released.rglob("*")}
     git(released, "reset", "--hard", "--quiet")
     git(released, "bisect", "reset")
@@ -327,6 +311,11 @@ def test_the_commit_is_found_and_the_repository_is_not_touched(released: Path) -
             1,
             r"GOOD, \w{12}, is not open: rejected - InvalidHandshake: multiple subproto",
         ),
+        (
+            ["GOOD=mended", "BAD=0.21.0", "RUN=python -c 'import uvicorn.mended'"],
+            125,
+            r"verdict: inconclusive - The merge base \w{40} is bad. This means the bug has been fixed between",
+        ),
         (["GOOD=2022-13-45", "BAD=0.21.0"], 2, "GOOD=2022-13-45 is no date, such as 2022-10-19"),
         (["GOOD=n\x1b", "BAD=0.21.0"], 125, r"verdict: inconclusive - GOOD: there is no n\\x1b in this repository"),
         (["CASE=none"], 1, r"every change there was, in about \d+ s: make survey CASE=none\n"),
@@ -336,7 +325,7 @@ def test_the_commit_is_found_and_the_repository_is_not_touched(released: Path) -
 def test_what_is_searched_or_cannot_be_ends_with_its_answer(
     released: Path, words: list[str], status: int, said: str
 ) -> None:
-    done = bisect(released, *words)
+    done = harness("bisect-commits", f"REPO={released}", *words)
     assert (done.returncode, "first bad commit" in done.stdout or "first fixed" in done.stdout) == (status, not status)
     assert re.search(said, done.stdout + done.stderr), done.stdout + done.stderr
 

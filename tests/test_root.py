@@ -1,9 +1,6 @@
 """Ring 0: six files that need nothing else."""
 
 import asyncio
-import base64
-import contextlib
-import hashlib
 import os
 import pty
 import re
@@ -12,13 +9,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.utils import accept_key
 
 import client
 import server
@@ -35,13 +33,14 @@ BOTH_LINES = (
     r"(?im)^< sec-websocket-protocol: ocpp2\.0\.1   <-- from subprotocol=$(.|\n)*"
     rf"^< sec-websocket-protocol: {LIST}   <-- from headers=$"
 )
-# What a server may answer; KEY stands for what the client's key asks for.
+# What a server may answer; KEY stands for what the client's key asks for, PORT for the server's.
 OPENING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: KEY\r\n"
 )
 NAMES = b"Sec-WebSocket-Protocol: "
 TWO = NAMES + b"a\r\n" + NAMES + b"b\r\n\r\n"
 AGREED = OPENING + NAMES + b"ocpp2.0.1\r\n\r\n"
+MOVED = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: "
 
 
 def ended(done: Done) -> tuple[int, str]:
@@ -67,39 +66,20 @@ def six_files(tmp_path: Path) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def by_hand(python: Path, file: str) -> Iterator[str]:
-    """Run a server as a person would, yield its URL once it has started, stop it with Ctrl-C, and look at its log."""
-    command = [str(python), file, "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible) as process:
-        assert process.stderr
-        started = (re.search(r"running on http(://[\d.:]+)", line) for line in process.stderr)
-        try:
-            yield "ws" + next(filter(None, started))[1]
-            process.send_signal(signal.SIGINT)
-            log = process.communicate(timeout=5)[1]
-        finally:
-            process.kill()
-    assert "Traceback" not in log
-    assert "event={'type': 'websocket.disconnect', 'code': 100" in log
-
-
-@contextlib.contextmanager
-def answering(answer: bytes) -> Iterator[str]:
-    """A server that says the same to everybody, and then nothing more."""
+@pytest.fixture(scope="session")
+def answered() -> Iterator[Callable[[bytes], str]]:
+    """The URL at which everybody gets this answer, and then nothing more."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            key = f"{self.headers['Sec-WebSocket-Key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()
-            self.wfile.write(answer.replace(b"KEY", base64.b64encode(hashlib.sha1(key).digest())))
+            answer = bytes.fromhex(self.path[1:]).replace(b"PORT", str(listener.server_port).encode())
+            self.wfile.write(answer.replace(b"KEY", accept_key(self.headers["Sec-WebSocket-Key"]).encode()))
             self.rfile.read()
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as listener:
         threading.Thread(target=listener.serve_forever, args=[0.01]).start()
-        try:
-            yield f"ws://127.0.0.1:{listener.server_port}"
-        finally:
-            listener.shutdown()
+        yield lambda answer: f"ws://127.0.0.1:{listener.server_port}/{answer.hex()}"
+        listener.shutdown()
 
 
 def test_the_pins_differ_in_uvicorn_alone_and_the_inline_ones_are_those_of_broken() -> None:
@@ -193,15 +173,22 @@ def test_a_build_that_fails_or_is_stopped_says_so_and_leaves_nothing(six_files: 
 )
 def test_two_terminals_by_hand_show_the_same(file: str, pins: str, pinned: dict[str, Path], pythons: list[str]) -> None:
     nobody = "http://127.0.0.1:9"
-    with by_hand(pinned[pins], file) as url:
-        for python, rejected in zip(pythons, (OLD_WORDS, NEW_WORDS), strict=True):
-            witness = run(python, "client.py", url, http_proxy=nobody, https_proxy=nobody, all_proxy=nobody)
-            if (file, pins) == ("server.py", "broken"):
-                assert ended(witness) == (1, f"verdict: rejected - {rejected}")
-                assert re.search(BOTH_LINES, witness.stdout)
-            else:
-                assert ended(witness) == (0, "verdict: open")
-                assert re.search(r'(?m)^\{"type": "websocket", .*"raw_path": "/".*\["host", "127', witness.stdout)
+    command = [pinned[pins], file, "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible) as process:
+        assert process.stderr
+        started = (re.search(r"running on http(://[\d.:]+)", line) for line in process.stderr)
+        url = "ws" + next(filter(None, started))[1]
+        done = [run(one, "client.py", url, http_proxy=nobody, https_proxy=nobody, all_proxy=nobody) for one in pythons]
+        process.send_signal(signal.SIGINT)
+        log = process.communicate(timeout=5)[1]
+    assert "Traceback" not in log
+    assert "event={'type': 'websocket.disconnect', 'code': 100" in log
+    if (file, pins) == ("server.py", "broken"):
+        assert [ended(one) for one in done] == [(1, f"verdict: rejected - {words}") for words in (OLD_WORDS, NEW_WORDS)]
+        assert all(re.search(BOTH_LINES, one.stdout) for one in done)
+    else:
+        assert [ended(one) for one in done] == [(0, "verdict: open")] * 2
+        assert all(re.search(r'(?m)^\{"type": "websocket", .*"raw_path": "/"', one.stdout) for one in done)
 
 
 def test_plain_http_is_told_to_use_the_client() -> None:
@@ -220,39 +207,38 @@ def test_plain_http_is_told_to_use_the_client() -> None:
         (AGREED + b"\x88\x02\x03\xe8", "inconclusive", "ConnectionClosed"),
         (AGREED, "inconclusive", "no answer within 1 s"),
         (b"", "inconclusive", "no answer within 1 s"),
+        (MOVED + b"ws://localhost:PORT/" + (OPENING + TWO).hex().encode() + b"\r\n\r\n", "inconclusive", ""),
+        (MOVED + b"/" + (OPENING + TWO).hex().encode() + b"\r\n\r\n", "inconclusive", ""),
         (OPENING + b"X: \xff\xe9\r\n" + TWO, "rejected", "a, b"),
         (OPENING + NAMES + b"a, b\r\n\r\n", "rejected", "a, b"),
     ],
 )
-def test_any_answer_gets_its_verdict(
-    answer: bytes, verdict: str, reason: str, pythons: list[str], tmp_path: Path
+def test_any_answer_gets_its_verdict_and_no_redirect_is_followed(
+    answer: bytes,
+    verdict: str,
+    reason: str,
+    answered: Callable[[bytes], str],
+    pythons: list[str],
+    tmp_path: Path,
 ) -> None:
     """In one line, but for the traceback of what is rejected."""
     hasty = tmp_path / "client.py"
     hasty.write_text((ROOT / "client.py").read_text().replace('["ocpp2.0.1"], 10', '["ocpp2.0.1"], 1'))
-    with answering(answer) as url:
-        for python in pythons:
-            witness = run(python, hasty if "within" in reason else "client.py", url)
-            status, last = ended(witness)
-            assert re.fullmatch(f"verdict: {verdict} - .*{reason}.*", last)
-            assert status == client.Verdict[verdict].value
-            assert ("Traceback" in witness.stdout) == (verdict == "rejected")
-
-
-def test_no_redirect_is_followed(pythons: list[str]) -> None:
-    with answering(OPENING + TWO) as elsewhere:
-        answer = f"HTTP/1.1 302 Found\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n"
-        with answering(answer.encode()) as url:
-            assert [run(python, "client.py", url).returncode for python in pythons] == [125, 125]
+    for python in pythons:
+        witness = run(python, hasty if "within" in reason else "client.py", answered(answer))
+        status, last = ended(witness)
+        assert re.fullmatch(f"verdict: {verdict} - .*{reason}.*", last)
+        assert status == client.Verdict[verdict].value
+        assert ("Traceback" in witness.stdout) == (verdict == "rejected")
 
 
 @pytest.mark.weekly
 @pytest.mark.parametrize("version", ["12.0", "13.0", "13.1", "14.0"])
-def test_the_words_of_every_websockets_are_known(version: str) -> None:
-    with answering(OPENING + TWO) as url:
-        witness = run("uv", "run", "-q", "--no-project", "--with", f"websockets=={version}", "python", "client.py", url)
-    assert re.fullmatch(r"verdict: rejected - .*multiple.*: a, b", ended(witness)[1])
-    assert witness.returncode == 1
+def test_the_words_of_every_websockets_are_known(version: str, answered: Callable[[bytes], str]) -> None:
+    with_it = ("uv", "run", "-q", "--no-project", "--with", f"websockets=={version}", "python")
+    status, last = ended(run(*with_it, "client.py", answered(OPENING + TWO)))
+    assert status == 1
+    assert re.fullmatch(r"verdict: rejected - .*multiple.*: a, b", last)
 
 
 def test_a_crash_or_a_missing_piece_never_ends_with_the_status_of_a_verdict(pinned: dict[str, Path]) -> None:
