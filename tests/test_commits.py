@@ -207,11 +207,9 @@ def test_a_history_that_is_not_there_is_one_line_that_says_what_to_do(tmp_path: 
     moved = new(tmp_path / "moved")
     commit(moved, "No package yet", "v0")
     commit(moved, "A package", "v1", __init__="bad\n")
-    (tmp_path / "plain").mkdir()
     for name, words in (
         ("shallow", "is a shallow clone: run git fetch --unshallow --tags"),
         ("partial", "is a partial clone: run git fetch --refetch --no-filter"),
-        ("plain", "REPO is the path or the URL of a git repository of uvicorn"),
         ("absent", "REPO is the path or the URL of a git repository of uvicorn"),
         ("other", "is no git repository of uvicorn"),
         ("moved", "GOOD=v0 has no uvicorn package"),

@@ -13,7 +13,7 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"8")]})
     await send({"type": "http.response.body", "body": b"half", "more_body": True})
     try:
-        await asyncio.wait_for(receive(), 0.3)
+        await asyncio.wait_for(receive(), 0.5)
     except asyncio.TimeoutError:
         await send({"type": "http.response.body", "body": b"half"})
 
