@@ -5,16 +5,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from harness import base, index, judge, place
+from harness.asking import app
 from harness.base import Base, Interpreter
 from harness.index import Index, Release
 from harness.judge import Judge, Question
 
 ROOT = Path(__file__).resolve().parent.parent
 Done = subprocess.CompletedProcess[str]
+Judging = Callable[..., Judge]
+Source = Callable[[str], Path]
+REPORTED = app({}, "websockets")
 NOWHERE = "http://127.0.0.1:9/simple"  # an index that is not there
 RING_0 = ("README.md", "Makefile", "server.py", "client.py", "requirements-broken.txt", "requirements-fixed.txt")
 
@@ -22,9 +28,7 @@ RING_0 = ("README.md", "Makefile", "server.py", "client.py", "requirements-broke
 def run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> Done:
     """Run a command to its end, with these variables beside the environment's."""
     environment = {**os.environ, **variables}
-    return subprocess.run(
-        list(command), cwd=cwd, capture_output=True, text=True, errors="replace", timeout=120, env=environment
-    )
+    return subprocess.run(command, cwd=cwd, capture_output=True, errors="replace", timeout=120, env=environment)
 
 
 def harness(*words: str, cwd: Path = ROOT, **variables: str) -> Done:
@@ -85,15 +89,27 @@ def cases_base() -> Base:
 
 
 @pytest.fixture(scope="session")
-def source(releases: dict[str, Release]) -> Callable[[str], Path]:
+def source(releases: dict[str, Release]) -> Source:
     """The folder of a release, which no test changes."""
     return lambda version: Index.configured().folder(releases[version])
 
 
 @pytest.fixture
-def judging(cases_base: Base) -> Callable[..., Judge]:
-    """A Judge of a question, in which the base is that of the cases where it is not given."""
-    return lambda **question: Judge(Question(**{"base": cases_base, "name": "a question", **question}))
+def judging(cases_base: Base) -> Judging:
+    """A Judge of a question, which is about the reported app, beside the base of the cases, where it does not say."""
+
+    def judge(**question: Any) -> Judge:
+        apps = () if "line" in question else (REPORTED,)
+        return Judge(Question(**{"base": cases_base, "name": "a question", "apps": apps, **question}))
+
+    return judge
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """What all processes have in their environment that are started in this test."""
+    monkeypatch.setenv("STARTED_BY_THE_TEST", uuid4().hex)
+    return f"STARTED_BY_THE_TEST={os.environ['STARTED_BY_THE_TEST']}"
 
 
 @pytest.fixture(autouse=True)

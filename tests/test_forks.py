@@ -1,16 +1,13 @@
-"""What a uvicorn, an app or a script does to the processes around it costs its own folder the verdict, and no other."""
+"""What a uvicorn or an app does to the processes around it costs its own folder the verdict, and no other."""
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -18,13 +15,10 @@ from harness import base as bases
 from harness.asking import app
 from harness.base import Interpreter
 from harness.index import Release
-from harness.judge import Judge
 from harness.model import Trial, Verdict
 
-from .conftest import ROOT
+from .conftest import ROOT, Judging, Source
 
-Judging = Callable[..., Judge]
-Source = Callable[[str], Path]
 GRANDPARENT = "int(open(f'/proc/{os.getppid()}/stat').read().rsplit(')', 1)[1].split()[1])"
 FORGED = json.dumps([Trial("0.20.0", "websockets", "server-headers").judged(Verdict.open, "").to_json()])
 ANSWER = json.dumps({"status": 0, "said": FORGED, "error": ""})
@@ -94,13 +88,6 @@ os._exit(0)""": NO_VERDICT.format(0),
 }
 
 
-@pytest.fixture
-def mark(monkeypatch: pytest.MonkeyPatch) -> str:
-    """What all processes have in their environment that are started in this test."""
-    monkeypatch.setenv("STARTED_BY_THE_TEST", uuid4().hex)
-    return f"STARTED_BY_THE_TEST={os.environ['STARTED_BY_THE_TEST']}"
-
-
 def running(mark: str) -> list[str]:
     """The processes that have the mark in their environment."""
     found = []
@@ -135,8 +122,7 @@ def test_a_uvicorn_that_misbehaves_pays_alone(
     folders = [copied(source("0.20.0"), tmp_path / str(number), line) for number, line in enumerate(lines)]
     folders = [source("0.19.0"), *folders, source("0.20.0"), source("0.19.0")]
     begun = time.monotonic()
-    limit = 3.0 if group == "hangs" else 20.0
-    with judging(apps=(app({}, "websockets"),), limit=limit) as judge, ThreadPoolExecutor(4) as pool:
+    with judging(limit=3.0 if group == "hangs" else 20.0) as judge, ThreadPoolExecutor(4) as pool:
         trials = [found[0] for found in pool.map(judge.folder, folders)]
     assert time.monotonic() - begun < 15
     opened, *said, rejected, again = [one.last_line.removeprefix("verdict: ") for one in trials]
@@ -146,59 +132,27 @@ def test_a_uvicorn_that_misbehaves_pays_alone(
 
 
 def test_an_app_that_misbehaves_pays_alone(judging: Judging, source: Source, tmp_path: Path, mark: str) -> None:
-    file = tmp_path / "app.py"
-    for line in ("os._exit(0)", "raise BaseException('x')", "os.kill(os.getppid(), 9)", "os.kill(os.getpid(), 11)"):
-        for start in ("", "async def app(scope, receive, send):\n    "):
-            file.write_text(f"import os\n{start}{line}\n")
-            with judging(apps=(app({"APP": str(file)}, "websockets"),)) as judge:
-                assert judge.folder(source("0.19.0"))[0].verdict is Verdict.inconclusive, start + line
+    """Where it is imported, and where it is called."""
+    file, called = tmp_path / "app.py", "async def app(scope, receive, send):\n    "
+    for line in ("os._exit(0)", "os.kill(os.getppid(), 9)", f"{called}raise BaseException", f"{called}os.abort()"):
+        file.write_text(f"import os\n{line}\n")
+        with judging(apps=(app({"APP": str(file)}, "websockets"),)) as judge:
+            assert judge.folder(source("0.19.0"))[0].verdict is Verdict.inconclusive, line
     assert left(mark) == []
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff" * 400])
-@pytest.mark.parametrize("where", ["uvicorn", "h11"])
-@pytest.mark.parametrize("how", ["an app", "a script"])
-def test_damaged_bytecode_heals(
-    how: str, where: str, damage: bytes, judging: Judging, releases: dict[str, Release], folder: Path
-) -> None:
-    own = bases.of_cases(Interpreter.named())
-    asked = {"apps": (app({}, "websockets"),)} if how == "an app" else {"line": f"python -c 'import {where}'"}
-    expected = RIGHT if how == "an app" else "open - status 0"
-    with judging(base=own, apps=(app({}, "websockets"),)) as judge:
-        assert judge.release(releases["0.20.0"])[0].verdict is Verdict.rejected
-    place = judge.index.folder(releases["0.20.0"]) if where == "uvicorn" else own.made()
-    kept = list((place / where).rglob("*.pyc"))
-    assert kept
-    for file in kept:  # the first 16 bytes say of which source it is
-        file.write_bytes(file.read_bytes()[:16] + damage if damage else b"")
-    with judging(base=own, **asked) as judge:
-        assert judge.release(releases["0.20.0"])[0].last_line.startswith(f"verdict: {expected}")
-
-
-@pytest.mark.parametrize(
-    ("line", "verdict"),
-    [
-        ("yes & exit 3", "rejected - status 3"),
-        ("setsid sh -c 'setsid sleep 60 & exec sleep 60' & exit 0", "open - status 0"),
-        ("kill -9 $PPID", UNWATCHED),
-        ("kill -STOP $PPID; sleep 60", UNWATCHED),
-        ("kill -STOP $$", LATE),
-        ("exec >&- 2>&-; exit 1", "rejected - status 1"),
-        ("exec >&- 2>&-; sleep 60", LATE),
-        (f"echo '{ANSWER}'; echo '{FORGED}'; exit 126", "inconclusive - status 126; "),
-    ],
-)
-def test_a_script_is_judged_at_once_and_what_it_starts_is_ended(
-    line: str, verdict: str, judging: Judging, source: Source, mark: str
-) -> None:
-    with judging(line=line, limit=1.0 if verdict == LATE else 20.0) as judge:
-        begun = time.monotonic()
-        said = judge.folder(source("0.20.0"), name="0.20.0")[0].last_line
-        assert said.startswith(f"verdict: {verdict}")
-        assert time.monotonic() - begun < 5
-        assert all("forks.py" in one for one in running(mark))
-        assert sum(file.stat().st_size for file in judge.printed.glob("*")) <= 1 << 20
-    assert left(mark) == []
+def test_damaged_bytecode_heals(damage: bytes, judging: Judging, releases: dict[str, Release], folder: Path) -> None:
+    """Of a release and of its base, for an app and for a script."""
+    base, script = bases.of_cases(Interpreter.named()), "python -c 'import uvicorn, h11'"
+    for question, expected in (({}, RIGHT), ({}, RIGHT), ({"line": script}, "open - status 0")):
+        with judging(base=base, **question) as judge:
+            assert judge.release(releases["0.20.0"])[0].last_line.startswith(f"verdict: {expected}")
+        for place in (judge.index.folder(releases["0.20.0"]) / "uvicorn", base.made() / "h11"):
+            kept = list(place.rglob("*.pyc"))
+            assert kept or script in question.values()
+            for file in kept:  # the first 16 bytes say of which source it is
+                file.write_bytes(file.read_bytes()[:16] + damage if damage else b"")
 
 
 def test_what_a_killed_bisect_leaves_ends_by_itself(mark: str) -> None:

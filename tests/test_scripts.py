@@ -1,19 +1,18 @@
-"""A script of one's own: what its line, its status, its folder and its output mean."""
+"""A script of one's own: what its line, its status, its folder and its output mean, and what it leaves behind."""
 
 import json
 import re
 import socket
-from collections.abc import Callable
+import time
 from pathlib import Path
 
 import pytest
 
-from harness.base import Interpreter, of_own
 from harness.index import Release
-from harness.judge import Judge
 from harness.model import Verdict
 
-from .conftest import ROOT, harness
+from .conftest import ROOT, Judging, harness
+from .test_forks import ANSWER, FORGED, LATE, UNWATCHED, left, running
 
 PORT = """
 import socket, subprocess, sys, time
@@ -26,66 +25,53 @@ finally:
     server.terminate()
     server.wait()
 """
-
-
-@pytest.fixture
-def judge(judging: Callable[..., Judge]) -> Callable[[str], Judge]:
-    own = of_own(Interpreter.named(), "", "", ())
-    return lambda line: judging(base=own, line=line, limit=9)
-
-
-@pytest.fixture
-def release(releases: dict[str, Release]) -> Release:
-    return releases["0.20.0"]
+TOLD = "import os; print(os.path.exists('model.py'), os.environ['FOO'], os.environ['MINE'])"
 
 
 @pytest.mark.parametrize(
-    ("line", "expected"),
+    ("line", "verdict"),
     [
-        ("cd harness && ls model.py", "open - status 0; model.py"),
-        ("FOO='a b' python -c 'import os; print(os.environ[\"FOO\"])'", "open - status 0; a b"),
-        ("echo $MINE | tr a-z A-Z", "open - status 0; $5 AND MORE"),
+        (f"cd harness && FOO='a b' python -c \"{TOLD}\" | tr a-z A-Z", "open - status 0; TRUE A B $5 AND MORE"),
+        ("echo a >&2; echo verdict: rejected", "open - status 0; verdict: rejected"),
+        ("yes | head -c 30000000; echo the end", "open - status 0; the end"),
+        ("setsid sh -c 'setsid sleep 60 & exec sleep 60' & exit 0", "open - status 0"),
         ("true && false", "rejected - status 1"),
+        ("exec >&- 2>&-; exit 1", "rejected - status 1"),
+        ("yes & exit 3", "rejected - status 3"),
         ("exit 124", "rejected - status 124"),
         ("echo verdict: open; exit 125", "inconclusive - status 125; verdict: open"),
-        ("exit 126", "inconclusive - status 126"),
+        (f"echo '{ANSWER}'; echo '{FORGED}'; exit 126", "inconclusive - status 126; "),
         ("no-such-command", "inconclusive - status 127; "),
         ("exit 200", "inconclusive - status 200"),
         ("kill -9 $$", "inconclusive - signal 9"),
-        ("kill -9 $PPID", "inconclusive - "),
-        ("echo a >&2; echo verdict: rejected", "open - status 0; verdict: rejected"),
+        ("kill -9 $PPID", UNWATCHED),
+        ("kill -STOP $PPID; sleep 60", UNWATCHED),
+        ("kill -STOP $$", LATE),
+        ("exec >&- 2>&-; sleep 60", LATE),
     ],
 )
 def test_a_script_is_a_line_for_the_shell_and_its_status_is_what_git_bisect_run_takes_it_for(
-    line: str, expected: str, judge: Callable[[str], Judge], release: Release, monkeypatch: pytest.MonkeyPatch
+    line: str, verdict: str, judging: Judging, releases: dict[str, Release], mark: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It is judged at once, what it starts is ended, and what it prints is kept up to a limit."""
     monkeypatch.setenv("MINE", "$5 and more")
     monkeypatch.chdir(ROOT)
-    with judge(line) as judging:
-        assert judging.release(release)[0].last_line.startswith(f"verdict: {expected}")
+    with judging(line=line, limit=1.0 if verdict == LATE else 20.0) as judge:
+        begun = time.monotonic()
+        assert judge.release(releases["0.20.0"])[0].last_line.startswith(f"verdict: {verdict}")
+        assert time.monotonic() - begun < 5
+        assert all("forks.py" in one for one in running(mark))
+        assert sum(file.stat().st_size for file in judge.printed.glob("*")) <= 1 << 20
+    assert left(mark) == []
 
 
-def test_what_a_script_prints_is_kept_up_to_a_limit(judge: Callable[[str], Judge], release: Release) -> None:
-    with judge("yes | head -c 30000000; echo the end") as judging:
-        assert judging.release(release)[0].last_line == "verdict: open - status 0; the end"
-        assert 1000 < (judging.printed / "0.20.0.txt").stat().st_size <= 2 << 20
-
-
-def test_a_full_disk_is_inconclusive(judge: Callable[[str], Judge], release: Release) -> None:
-    with judge("echo full; exit 1") as judging:
-        judging.printed.mkdir(parents=True)
-        (judging.printed / "0.20.0.txt").symlink_to("/dev/full")
-        [trial] = judging.release(release)
-        (judging.printed / "0.20.0.txt").unlink()
+def test_a_full_disk_is_inconclusive(judging: Judging, releases: dict[str, Release]) -> None:
+    with judging(line="echo full; exit 1") as judge:
+        judge.printed.mkdir(parents=True)
+        (judge.printed / "0.20.0.txt").symlink_to("/dev/full")
+        [trial] = judge.release(releases["0.20.0"])
+        (judge.printed / "0.20.0.txt").unlink()
     assert (trial.verdict, "No space left on device" in trial.reason) == (Verdict.inconclusive, True)
-
-
-def test_what_cannot_be_started_is_said_once(tmp_path: Path) -> None:
-    for line in ("no-such-command x", "pytest -q"):
-        done = harness("bisect", f"RUN={line}", cwd=tmp_path)
-        assert (done.returncode, done.stdout.count("  inconclusive  ")) == (125, 2), done.stdout
-    done = harness("bisect", "RUN=python nosuch.py", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "RUN: there is no file nosuch.py\n")
 
 
 def test_scripts_run_one_at_a_time_but_where_more_are_asked_for(tmp_path: Path) -> None:
@@ -118,7 +104,8 @@ def test_paths_are_those_of_the_folder_it_is_called_from_and_what_it_printed_is_
     assert "\nfirst bad: 0.19.0 (2022-10-19)\n" in done.stdout, done.stdout + done.stderr
     where = ROOT / re.findall(r"what it printed for each: (.*)/\n", done.stdout)[0]
     told = json.loads((tmp_path / "found.json").read_text())
-    assert (told["verb"], told["asked"], told["first"]["uvicorn"]) == ("bisect", "RUN=python mine.py", "0.19.0")
+    assert (told["verb"], told["asked"]) == ("bisect", "RUN=python mine.py")
+    assert (told["last"]["uvicorn"], told["first"]) == ("0.18.3", {"uvicorn": "0.19.0", "released": "2022-10-19"})
     for one in told["trials"]:
         assert (where / f"{one['of']}.txt").read_text() == f"on {one['of']}\n"
         assert one["reason"] == f"status {int(one['verdict'] != 'open')}; on {one['of']}"
