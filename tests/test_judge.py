@@ -1,11 +1,10 @@
 """A question and a uvicorn go in, trials come out: bases, folders, every case, what a uvicorn to come may be."""
 
 import re
-import shutil
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from uv import find_uv_bin
@@ -18,18 +17,14 @@ from harness.index import Release
 from harness.model import Cause, Inconclusive, Verdict
 
 from .conftest import NOWHERE, REPORTED, ROOT, Judging, Source, harness, run
+from .test_forks import copied
 
 SANSIO = "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol"
+FIX = ROOT / "upstream" / "fix.patch"
 BREAK = """
 async def app(scope, receive, send):
     raise SystemError("the app is broken")
 """
-
-
-@pytest.fixture
-def copied(source: Source, tmp_path: Path) -> Source:
-    """A copy of a release that a test may change."""
-    return lambda version: Path(shutil.copytree(source(version), tmp_path / f"copy of {version}", dirs_exist_ok=True))
 
 
 @pytest.mark.parametrize("ws", ["websockets", "wsproto"])
@@ -73,33 +68,33 @@ def test_what_fits_is_what_uv_would_install_and_nothing_else_is_judged(
     version: str, python: str, cause: Cause | None, said: str, cases_base: Base, source: Source, tmp_path: Path
 ) -> None:
     beside = replace(cases_base, interpreter=Interpreter("python", python)) if python else cases_base
-    with pytest.raises(Inconclusive, match=said) if cause else nullcontext() as caught:
+    with pytest.raises(Inconclusive, match=said, check=lambda error: error.cause is cause) if cause else nullcontext():
         folders.fit(source(version), version, beside)
-    assert not cause or caught.value.cause is cause
     asked = [f"uvicorn=={version}", *cases_base.requirements, "--only-binary", ":all:", "--target", str(tmp_path)]
     of_python = ["--python-version", python] if python else []
     resolved = run(find_uv_bin(), "pip", "install", "--dry-run", *asked, *of_python)
     assert (resolved.returncode != 0) == (cause is not None), resolved.stderr
 
 
-def test_a_release_without_a_wheel_is_no_verdict(judging: Judging, releases: dict[str, Release]) -> None:
-    with judging() as judge:
-        [trial] = judge.release(releases["0.3.0"])
-    assert (trial.cause, trial.reason) == (Cause.NO_WHEEL, "no wheel on the index")
+@pytest.mark.parametrize(
+    ("version", "question", "verdict", "cause"),
+    [
+        ("0.3.0", {}, "inconclusive - no wheel on the index", Cause.NO_WHEEL),
+        ("0.54.0", {}, "rejected - ", None),
+        ("0.54.0", {"patch": FIX}, "open", None),
+        ("0.20.0", {"patch": FIX}, "inconclusive - the patch does not apply: ", Cause.UNPATCHED),
+        ("0.20.0", {"line": 'mkdir "$VIRTUAL_ENV/../once"', "runs": 2}, "inconclusive - 1 of 2 open", Cause.FAILED),
+    ],
+)
+def test_a_release_is_judged_as_it_is_asked_for(
+    version: str, question: Any, verdict: str, cause: Cause | None, judging: Judging, releases: dict[str, Release]
+) -> None:
+    with judging(**question) as judge:
+        [trial] = judge.release(releases[version])
+    assert (trial.last_line.startswith(f"verdict: {verdict}"), trial.cause) == (True, cause)
 
 
-def test_a_base_is_made_once_and_anew_where_it_is_not_as_it_was_made(folder: Path) -> None:
-    beside = bases.of_cases(Interpreter.named())
-    with ThreadPoolExecutor(4) as pool:
-        [made] = set(pool.map(lambda _: beside.made(), range(4)))
-    assert [path.name for path in (folder / "bases").iterdir()] == [made.name]
-    (made / "h11" / "_version.py").write_text("__version__ = '0'")
-    assert "0.16.0" in (beside.made() / "h11" / "_version.py").read_text()
-    assert not list(folder.glob("*.tmp"))
-    assert {f"{name}=={version}" for name, version in beside.versions.items()} == set(beside.requirements)
-
-
-def test_settings_of_others_do_not_change_what_is_installed(
+def test_a_base_holds_its_pins_whatever_others_set_and_is_made_anew_where_it_is_changed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here").mkdir()
@@ -108,7 +103,10 @@ def test_settings_of_others_do_not_change_what_is_installed(
     Path("settings").write_text("websockets==12.0\n")
     for name in ("UV_OVERRIDE", "UV_CONSTRAINT", "PIP_TARGET", "PYTHONPATH"):
         monkeypatch.setenv(name, str(Path("settings").absolute()))
-    assert bases.of_cases(Interpreter.named()).versions["websockets"] == "10.4"
+    base = bases.of_cases(Interpreter.named())
+    assert {f"{name}=={version}" for name, version in base.versions.items()} == set(base.requirements)
+    (base.made() / "h11" / "_version.py").write_text("__version__ = '0'")
+    assert "0.16.0" in (base.made() / "h11" / "_version.py").read_text()
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_the_work(
@@ -127,11 +125,9 @@ def test_without_an_index_and_with_nothing_cached_it_says_so(tmp_path: Path) -> 
     assert "verdict: inconclusive - the package index cannot be reached: check the network" in done.stdout
 
 
-def test_a_folder_is_judged_as_it_stands_each_time(judging: Judging, copied: Source) -> None:
+def test_a_folder_is_judged_as_it_stands_each_time(judging: Judging, source: Source, tmp_path: Path) -> None:
     """Within a second, and with files of the same size: no bytecode of before counts. Nor does what lies at its top."""
-    folder = copied("0.20.0")
-    for cache in folder.rglob("__pycache__"):
-        shutil.rmtree(cache)
+    folder = copied(source("0.20.0"), tmp_path / "a copy")
     for name in ("server.py", "client.py", "loguru.py"):
         (folder / name).write_text("raise SystemExit('hidden')")
     config = folder / "uvicorn" / "config.py"
@@ -145,8 +141,10 @@ def test_a_folder_is_judged_as_it_stands_each_time(judging: Judging, copied: Sou
     assert not list(folder.rglob("__pycache__"))
 
 
-def test_an_app_of_ones_own_is_one_more_case(judging: Judging, source: Source, tmp_path: Path) -> None:
-    """Whatever its file is called, and whatever lies beside it."""
+def test_an_app_of_ones_own_is_one_more_case(
+    judging: Judging, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found from the current folder as a file or a module, whatever it is called, and whatever lies beside it."""
     for name, text in {
         "server.py": "raise SystemExit",
         "client.py": "X = 1",
@@ -156,50 +154,34 @@ def test_an_app_of_ones_own_is_one_more_case(judging: Judging, source: Source, t
         "server_app.py": (ROOT / "cases" / "none.py").read_text(),
     }.items():
         (tmp_path / name).write_text(text)
-    own = {"APP": f"{tmp_path}/typing_app.py"}
-    asked = [
-        own,
-        {**own, "HEADER": "Sec-WebSocket-Protocol: a"},
-        {**own, "OFFER": "mqtt"},
-        {"APP": f"{tmp_path}/broken.py"},
+    monkeypatch.chdir(tmp_path)
+    asked: list[dict[str, str]] = [
+        {"APP": "typing_app.py", "URLPATH": "/ws/1?x=y", "HEADER": "X-More: y\nX-Most: z"},
+        {"APP": "typing_app:app", "HEADER": "Sec-WebSocket-Protocol: a"},
+        {"APP": f"{tmp_path}/typing_app.py", "OFFER": "mqtt"},
+        {"APP": "broken.py:app"},
     ]
     with judging(apps=tuple(app(words, "websockets") for words in asked)) as judge:
-        opened, rejected, other, failed = judge.folder(source("0.20.0"))
+        opened, rejected, other, failed = judge.folder(source("0.20.0"), observed=True)
     assert (opened.verdict, rejected.verdict, other.cause) == (Verdict.open, Verdict.rejected, Cause.OTHER_ANSWER)
+    assert {"> GET /ws/1?x=y HTTP/1.1", "< x-more: y", "< x-most: z"} <= {*opened.lines}
     assert "unsupported subprotocol: ocpp2.0.1" in other.reason
     assert failed.reason.endswith("the server logged SystemError: the app is broken")
 
 
-def test_a_uvicorn_from_elsewhere_is_not_judged(judging: Judging, source: Source, copied: Source) -> None:
-    """A folder of uvicorn that leads its imports to another one."""
-    folder = copied("0.20.0")
-    with (folder / "uvicorn" / "__init__.py").open("a") as file:
-        file.write(f"\n__path__.insert(0, {str(source('0.19.0') / 'uvicorn')!r})\n")
+def test_a_uvicorn_that_leads_to_another_one_is_not_judged(judging: Judging, source: Source, tmp_path: Path) -> None:
+    line = f"__path__.insert(0, {str(source('0.19.0') / 'uvicorn')!r})"
     with judging() as judge:
-        assert judge.folder(folder)[0].reason.startswith("uvicorn came from elsewhere: ")
-
-
-def test_a_patch_is_applied_to_a_copy_or_told_not_to_apply(judging: Judging, releases: dict[str, Release]) -> None:
-    with judging(patch=ROOT / "upstream" / "fix.patch") as judge:
-        assert judge.release(releases["0.54.0"])[0].verdict is Verdict.open
-        [other] = judge.release(releases["0.20.0"])
-    assert (other.cause, other.reason.startswith("the patch does not apply: ")) == (Cause.UNPATCHED, True)
-    with judging() as judge:
-        assert judge.release(releases["0.54.0"])[0].verdict is Verdict.rejected
-
-
-def test_runs_that_do_not_agree_are_inconclusive(judging: Judging, source: Source, tmp_path: Path) -> None:
-    line = f"if [ -e {tmp_path}/once ]; then exit 1; fi; touch {tmp_path}/once"
-    with judging(line=line, runs=2) as judge:
-        assert judge.folder(source("0.20.0"))[0].reason == "1 of 2 open"
+        [trial] = judge.folder(copied(source("0.20.0"), tmp_path / "a copy", line))
+    assert trial.reason.startswith("uvicorn came from elsewhere: ")
 
 
 @pytest.mark.parametrize("websockets", [f'    "websockets": "{SANSIO}",\n', ""], ids=["mapped", "gone"])
 def test_a_uvicorn_to_come_says_what_ran_or_that_the_name_is_gone(
-    websockets: str, judging: Judging, copied: Source
+    websockets: str, judging: Judging, source: Source, tmp_path: Path
 ) -> None:
     """`websockets` may mean websockets-sansio one day, or be no more."""
-    config = copied("0.54.0") / "uvicorn" / "config.py"
+    config = copied(source("0.54.0"), tmp_path / "a copy") / "uvicorn" / "config.py"
     text, count = re.subn(r'(?m)^    "websockets": ".*",\n', websockets, config.read_text())
     assert count == 1
     config.write_text(text)
@@ -214,7 +196,8 @@ def test_a_uvicorn_to_come_says_what_ran_or_that_the_name_is_gone(
 
 @pytest.mark.slow
 def test_another_python_judges_the_same(judging: Judging, source: Source) -> None:
-    beside = bases.of_cases(Interpreter.named("3.8"))
-    assert beside.interpreter.version.startswith("3.8.")
-    with judging(base=beside) as judge:
+    base = bases.of_cases(Interpreter.named("3.8"))
+    with judging(base=base) as judge:
         assert [judge.folder(source(one))[0].verdict.name for one in ("0.19.0", "0.20.0")] == ["open", "rejected"]
+    with judging(base=base, line="python -c 'import uvicorn' && python --version") as judge:
+        assert judge.folder(source("0.20.0"))[0].reason.startswith("status 0; Python 3.8.")
