@@ -15,10 +15,12 @@ from harness.asking import app
 from harness.base import Base, Interpreter
 from harness.index import Index, Release
 from harness.judge import Judge, Question
+from harness.model import Trial
 
 ROOT = Path(__file__).resolve().parent.parent
 Done = subprocess.CompletedProcess[str]
 Judging = Callable[..., Judge]
+Judged = Callable[..., Trial]
 Source = Callable[[str], Path]
 REPORTED = app({}, "websockets")
 NOWHERE = "http://127.0.0.1:9/simple"  # an index that is not there
@@ -103,6 +105,18 @@ def judging(cases_base: Base) -> Judging:
         return Judge(Question(**{"base": cases_base, "name": "a question", "apps": apps, **question}))
 
     return judge
+
+
+@pytest.fixture
+def judged(judging: Judging, releases: dict[str, Release]) -> Judged:
+    """The trial of a release, named by its version, or of a folder."""
+
+    def judged(what: str | Path, **question: Any) -> Trial:
+        with judging(**question) as judge:
+            [trial] = judge.folder(what) if isinstance(what, Path) else judge.release(releases[what])
+        return trial
+
+    return judged
 
 
 @pytest.fixture

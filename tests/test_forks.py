@@ -14,10 +14,9 @@ import pytest
 from harness import base as bases
 from harness.asking import app
 from harness.base import Interpreter
-from harness.index import Release
 from harness.model import Trial, Verdict
 
-from .conftest import ROOT, Judging, Source
+from .conftest import ROOT, Judged, Judging, Source
 
 GRANDPARENT = "int(open(f'/proc/{os.getppid()}/stat').read().rsplit(')', 1)[1].split()[1])"
 FORGED = json.dumps([Trial("0.20.0", "websockets", "server-headers").judged(Verdict.open, "").to_json()])
@@ -131,28 +130,27 @@ def test_a_uvicorn_that_misbehaves_pays_alone(
     assert left(mark) == []
 
 
-def test_an_app_that_misbehaves_pays_alone(judging: Judging, source: Source, tmp_path: Path, mark: str) -> None:
+def test_an_app_that_misbehaves_pays_alone(judged: Judged, source: Source, tmp_path: Path, mark: str) -> None:
     """Where it is imported, and where it is called."""
     file, called = tmp_path / "app.py", "async def app(scope, receive, send):\n    "
     for line in ("os._exit(0)", "os.kill(os.getppid(), 9)", f"{called}raise BaseException", f"{called}os.abort()"):
         file.write_text(f"import os\n{line}\n")
-        with judging(apps=(app({"APP": str(file)}, "websockets"),)) as judge:
-            assert judge.folder(source("0.19.0"))[0].verdict is Verdict.inconclusive, line
+        trial = judged(source("0.19.0"), apps=(app({"APP": str(file)}, "websockets"),))
+        assert trial.verdict is Verdict.inconclusive, line
     assert left(mark) == []
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff" * 400])
-def test_damaged_bytecode_heals(damage: bytes, judging: Judging, releases: dict[str, Release], folder: Path) -> None:
+def test_damaged_bytecode_heals(damage: bytes, judged: Judged, source: Source, folder: Path) -> None:
     """Of a release and of its base, for an app and for a script."""
     base, script = bases.of_cases(Interpreter.named()), "python -c 'import uvicorn, h11'"
     for question, expected in (({}, RIGHT), ({}, RIGHT), ({"line": script}, "open - status 0")):
-        with judging(base=base, **question) as judge:
-            assert judge.release(releases["0.20.0"])[0].last_line.startswith(f"verdict: {expected}")
-        for place in (judge.index.folder(releases["0.20.0"]) / "uvicorn", base.made() / "h11"):
+        assert judged("0.20.0", base=base, **question).last_line.startswith(f"verdict: {expected}")
+        for place in (source("0.20.0") / "uvicorn", base.made() / "h11"):
             kept = list(place.rglob("*.pyc"))
             assert kept or script in question.values()
             for file in kept:  # the first 16 bytes say of which source it is
-                file.write_bytes(file.read_bytes()[:16] + damage if damage else b"")
+                file.write_bytes(file.read_bytes()[:16] + damage)
 
 
 def test_what_a_killed_bisect_leaves_ends_by_itself(mark: str) -> None:

@@ -16,7 +16,7 @@ from harness.base import Base, Interpreter
 from harness.index import Release
 from harness.model import Cause, Inconclusive, Verdict
 
-from .conftest import NOWHERE, REPORTED, ROOT, Judging, Source, harness, run
+from .conftest import NOWHERE, REPORTED, ROOT, Judged, Judging, Source, harness, run
 from .test_forks import copied
 
 SANSIO = "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol"
@@ -87,10 +87,9 @@ def test_what_fits_is_what_uv_would_install_and_nothing_else_is_judged(
     ],
 )
 def test_a_release_is_judged_as_it_is_asked_for(
-    version: str, question: Any, verdict: str, cause: Cause | None, judging: Judging, releases: dict[str, Release]
+    version: str, question: Any, verdict: str, cause: Cause | None, judged: Judged
 ) -> None:
-    with judging(**question) as judge:
-        [trial] = judge.release(releases[version])
+    trial = judged(version, **question)
     assert (trial.last_line.startswith(f"verdict: {verdict}"), trial.cause) == (True, cause)
 
 
@@ -169,24 +168,22 @@ def test_an_app_of_ones_own_is_one_more_case(
     assert failed.reason.endswith("the server logged SystemError: the app is broken")
 
 
-def test_a_uvicorn_that_leads_to_another_one_is_not_judged(judging: Judging, source: Source, tmp_path: Path) -> None:
+def test_a_uvicorn_that_leads_to_another_one_is_not_judged(judged: Judged, source: Source, tmp_path: Path) -> None:
     line = f"__path__.insert(0, {str(source('0.19.0') / 'uvicorn')!r})"
-    with judging() as judge:
-        [trial] = judge.folder(copied(source("0.20.0"), tmp_path / "a copy", line))
+    trial = judged(copied(source("0.20.0"), tmp_path / "a copy", line))
     assert trial.reason.startswith("uvicorn came from elsewhere: ")
 
 
 @pytest.mark.parametrize("websockets", [f'    "websockets": "{SANSIO}",\n', ""], ids=["mapped", "gone"])
 def test_a_uvicorn_to_come_says_what_ran_or_that_the_name_is_gone(
-    websockets: str, judging: Judging, source: Source, tmp_path: Path
+    websockets: str, judged: Judged, source: Source, tmp_path: Path
 ) -> None:
     """`websockets` may mean websockets-sansio one day, or be no more."""
     config = copied(source("0.54.0"), tmp_path / "a copy") / "uvicorn" / "config.py"
     text, count = re.subn(r'(?m)^    "websockets": ".*",\n', websockets, config.read_text())
     assert count == 1
     config.write_text(text)
-    with judging(base=bases.of_cases(Interpreter.named(), websockets="17.4")) as judge:
-        [trial] = judge.folder(config.parent.parent)
+    trial = judged(config.parent.parent, base=bases.of_cases(Interpreter.named(), websockets="17.4"))
     if websockets:
         assert (trial.verdict, trial.ran) == (Verdict.rejected, SANSIO.replace(":", "."))
     else:
@@ -195,9 +192,8 @@ def test_a_uvicorn_to_come_says_what_ran_or_that_the_name_is_gone(
 
 
 @pytest.mark.slow
-def test_another_python_judges_the_same(judging: Judging, source: Source) -> None:
+def test_another_python_judges_the_same(judged: Judged) -> None:
     base = bases.of_cases(Interpreter.named("3.8"))
-    with judging(base=base) as judge:
-        assert [judge.folder(source(one))[0].verdict.name for one in ("0.19.0", "0.20.0")] == ["open", "rejected"]
-    with judging(base=base, line="python -c 'import uvicorn' && python --version") as judge:
-        assert judge.folder(source("0.20.0"))[0].reason.startswith("status 0; Python 3.8.")
+    assert [judged(version, base=base).verdict.name for version in ("0.19.0", "0.20.0")] == ["open", "rejected"]
+    told = judged("0.20.0", base=base, line="python -c 'import uvicorn' && python --version")
+    assert told.reason.startswith("status 0; Python 3.8.")

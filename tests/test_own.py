@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.index import Release
 from harness.model import Trial, Verdict
 from harness.showing import hint
 
-from .conftest import ROOT, Done, Judging, Source, copy_of_the_project, harness, run
+from .conftest import ROOT, Done, Judged, Source, copy_of_the_project, harness, run
 from .test_commits import commit, new
 
 CHANGES = json.loads((ROOT / "tests" / "changes" / "expected.json").read_text())
@@ -118,9 +117,7 @@ def test_uvicorn_and_python_are_those_under_test(where: str, source: Source, tmp
 
 
 @pytest.mark.usefixtures("active")
-def test_another_environments_uvicorn_is_refused(
-    rival: Path, judging: Judging, source: Source, releases: dict[str, Release]
-) -> None:
+def test_another_environments_uvicorn_is_refused(rival: Path, judged: Judged, source: Source) -> None:
     elsewhere, imported = source("0.19.0"), "it imported another uvicorn, "
     for line, reason in (
         ("pytest -q", "pytest here is of another Python than the uvicorn under test: say WITH=pytest"),
@@ -129,8 +126,7 @@ def test_another_environments_uvicorn_is_refused(
         (f"cd {elsewhere} && python -c 'import uvicorn'", imported),
         (f"PYTHONPATH={elsewhere}:$PYTHONPATH python -c 'import uvicorn'", imported),
     ):
-        with judging(line=line) as judge:
-            [trial] = judge.release(releases["0.20.0"])
+        trial = judged("0.20.0", line=line)
         assert (trial.verdict, reason in trial.reason) == (Verdict.inconclusive, True), trial.reason
 
 

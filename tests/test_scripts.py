@@ -45,8 +45,6 @@ TOLD = "import os; print(os.path.exists('model.py'), os.environ['FOO'], os.envir
         ("exit 200", "inconclusive - status 200"),
         ("kill -9 $$", "inconclusive - signal 9"),
         ("kill -9 $PPID", UNWATCHED),
-        ("kill -STOP $PPID; sleep 60", UNWATCHED),
-        ("kill -STOP $$", LATE),
         ("exec >&- 2>&-; sleep 60", LATE),
     ],
 )
@@ -84,14 +82,14 @@ def test_scripts_run_one_at_a_time_but_where_more_are_asked_for(tmp_path: Path) 
         assert {one["verdict"] for one in trials} == expected
 
 
-@pytest.mark.parametrize("ends", [["GOOD=0.18.3", "BAD=0.21.0"], pytest.param([], marks=pytest.mark.weekly)])
-def test_a_fixed_port_finds_what_the_case_finds(ends: list[str], tmp_path: Path) -> None:
+@pytest.mark.weekly
+def test_a_fixed_port_finds_what_the_case_finds(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     needs = (ROOT / "server.py").read_text().split('"""')[0]
     (tmp_path / "fixed.py").write_text(needs + PORT.format(root=ROOT, port=port))
-    done = harness("bisect", "RUN=python fixed.py", *ends, cwd=tmp_path)
+    done = harness("bisect", "RUN=python fixed.py", cwd=tmp_path)
     assert "last good: 0.19.0 (2022-10-19)\nfirst bad: 0.20.0 (2022-11-20)\n" in done.stdout, done.stdout + done.stderr
     assert "; verdict: rejected - InvalidHandshake: multiple subprotocols: ocpp2.0.1" in done.stdout
     assert "websockets==10.4" in done.stdout.splitlines()[0]
