@@ -22,6 +22,8 @@ GRANDPARENT = "int(open(f'/proc/{os.getppid()}/stat').read().rsplit(')', 1)[1].s
 FORGED = json.dumps([Trial("0.20.0", "websockets", "server-headers").judged(Verdict.open, "").to_json()])
 ANSWER = json.dumps({"status": 0, "said": FORGED, "error": ""})
 DAEMON = "if not os.fork():\n    os.setsid()\n    if not os.fork():\n        {}\n    os._exit(0)"
+CALLED = "async def app(scope, receive, send):\n    "
+HTTP_500 = "inconclusive - InvalidStatusCode: server rejected WebSocket connection: HTTP 500"
 NO_VERDICT = "inconclusive - its process ended with status {} and no verdict"
 UNWATCHED = "inconclusive - the process that watched it was ended or stopped"
 RIGHT = "rejected - InvalidHandshake: multiple subprotocols: "
@@ -130,13 +132,22 @@ def test_a_uvicorn_that_misbehaves_pays_alone(
     assert left(mark) == []
 
 
-def test_an_app_that_misbehaves_pays_alone(judged: Judged, source: Source, tmp_path: Path, mark: str) -> None:
-    """Where it is imported, and where it is called."""
-    file, called = tmp_path / "app.py", "async def app(scope, receive, send):\n    "
-    for line in ("os._exit(0)", "os.kill(os.getppid(), 9)", f"{called}raise BaseException", f"{called}os.abort()"):
-        file.write_text(f"import os\n{line}\n")
-        trial = judged(source("0.19.0"), apps=(app({"APP": str(file)}, "websockets"),))
-        assert trial.verdict is Verdict.inconclusive, line
+@pytest.mark.parametrize(
+    ("line", "verdict"),
+    [
+        ("os._exit(0)", NO_VERDICT.format(0)),
+        ("os.kill(os.getppid(), 9)", UNWATCHED),
+        (f"{CALLED}raise BaseException('x')", f"{HTTP_500}; the server logged BaseException: x"),
+        (f"{CALLED}os.abort()", "inconclusive - its process was ended by signal 6"),
+    ],
+)
+def test_an_app_that_misbehaves_gets_no_verdict(
+    line: str, verdict: str, judged: Judged, source: Source, tmp_path: Path, mark: str
+) -> None:
+    file = tmp_path / "app.py"
+    file.write_text(f"import os\n{line}\n")
+    trial = judged(source("0.19.0"), apps=(app({"APP": str(file)}, "websockets"),))
+    assert trial.last_line.startswith(f"verdict: {verdict}")
     assert left(mark) == []
 
 
