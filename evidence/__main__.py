@@ -1,12 +1,12 @@
 """What was measured, and measuring it: python -m evidence VERB"""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from evidence import clients, library, page, pythons, servers, survey
 from evidence.rows import Kept, Row
 from harness.__main__ import run
-from harness.index import Index
 from harness.model import plain
 from harness.place import Unavailable
 from harness.releases import NothingTestable
@@ -28,13 +28,12 @@ def main(arguments: Sequence[str]) -> int:
         if "HELP" in words:
             print(explained(verb, VERBS))
         elif verb == "evidence":
-            return measure(words)
+            return measure(words.get("INTERPRETER", ""))
         elif verb == "page":
             page.write()
         else:
             found = clients.measure() if verb == "clients" else servers.measure()
-            told = clients.told if verb == "clients" else servers.told
-            print(told([row for row in found if "missing" not in row]))
+            print(page.table([row for row in found if "missing" not in row]))
             for row in found:
                 if "missing" in row:
                     print(f"not measured: {row['name']}: {row['missing']}")
@@ -47,26 +46,27 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def measure(words: Mapping[str, str]) -> int:
+def measure(interpreter: str) -> int:
     """Measure everything, and keep each part as soon as it is whole. One that fails costs itself alone."""
-    index, status = Index.configured(), 0
-    parts: dict[str, tuple[Kept, Callable[[], list[Row]]]] = {
-        "survey": (survey.KEPT, lambda: survey.measure(index, words.get("INTERPRETER", ""))),
-        "clients": (clients.KEPT, clients.measure),
-        "servers": (servers.KEPT, servers.measure),
-        "library": (library.KEPT, lambda: library.measure(index)),
-        "pythons": (pythons.KEPT, pythons.measure),
-    }
-    for name, (kept, measured) in parts.items():
+    status = 0
+    parts: tuple[tuple[Kept, Callable[[], list[Row]]], ...] = (
+        (survey.KEPT, partial(survey.measure, interpreter)),
+        (clients.KEPT, clients.measure),
+        (servers.KEPT, servers.measure),
+        (library.KEPT, library.measure),
+        (pythons.KEPT, pythons.measure),
+    )
+    for kept, measured in parts:
         try:
             found = measured()
             kept.write(found)
             missing = [" ".join(kept.key(row)).strip() for row in found if "missing" in row]
         except (Unavailable, NothingTestable) as error:
             missing, status = [redacted(plain(str(error)))], 125
-        if missing and name != "clients":  # a browser that is not here is no failure
+        if missing and kept is not clients.KEPT:  # a browser that is not here is no failure
             status = 125
-        print(f"{name}: {'not measured: ' + '; '.join(missing) if missing else 'measured'}", flush=True)
+        told = f"not measured: {'; '.join(missing)}" if missing else "measured"
+        print(f"{kept.file.stem}: {told}", flush=True)
     page.write()
     return status
 

@@ -1,9 +1,7 @@
 """The reporter's own library: the version for which #1606 was a fix, and the one for which it was a break."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from evidence import markdown
 from evidence.rows import Kept, Row, here
 from harness import asking, base
 from harness.index import Index
@@ -16,8 +14,9 @@ FILE = Path(__file__).resolve().with_name("library.jsonl")
 KEPT = Kept(FILE, lambda row: (row["name"], row["version"], row["uvicorn"]))
 
 
-def measure(index: Index) -> list[Row]:
+def measure() -> list[Row]:
     """A row for each version on each uvicorn. Raises Unavailable."""
+    index = Index.configured()
     words = {"APP": f"{ROOT}/tests/apps/central.py:app", "WS": "websockets", "WEBSOCKETS": base.pins()["websockets"]}
     words |= {"OFFER": "ocpp1.6", "HEADER": "Sec-WebSocket-Protocol: ocpp1.6", "NONE": "rejected"}
     found = []
@@ -30,12 +29,3 @@ def measure(index: Index) -> list[Row]:
                 result = {"sent": trial.sent, "verdict": trial.verdict.name}
                 found.append(row | ({"missing": trial.reason} if trial.cause else result))
     return found
-
-
-def told(found: Sequence[Row]) -> str:
-    """What each version sends, and what the client makes of it, as a table."""
-    cells = []
-    for row in found:
-        lines = f"{len(row['sent'])} {'line' if len(row['sent']) == 1 else 'lines'}, {row['verdict']}"
-        cells.append((f"{row['name']} {row['version']}", f"uvicorn {row['uvicorn']}", lines))
-    return markdown.grid("", cells)

@@ -4,7 +4,7 @@ import textwrap
 from html import escape
 from itertools import groupby
 
-from evidence.survey import CASES, KEPT, PULL_REQUESTS, Survey, words
+from evidence.survey import CASES, KEPT, PULL_REQUESTS, Survey
 from harness.model import Cause
 from harness.survey import NEWEST, PINNED, ROWS
 
@@ -19,7 +19,8 @@ MEANINGS = {
 # Without its first line, the comment.
 STYLE = PICTURE.with_name("picture.css").read_text().partition("\n")[2]
 WIDTH, EDGE, LEFT, RIGHT = 1000, 20, 370, 980
-TOP, ROW, BAR, LABEL, GAP = 86, 17, 14, 15, 16
+MIDDLE = (LEFT + RIGHT) / 2
+TOP, ROW, BAR, LABEL, GAP = 76, 17, 14, 15, 10
 LEGEND = (
     ("open", "it opens", EDGE),
     ("rejected", "rejected: more than one subprotocol (in header-alone: none agreed)", 122),
@@ -44,53 +45,54 @@ class Picture:
         marks.append(_text(754, 60, "a release changed it (pull request)"))
         for kind, meaning, x in LEGEND:
             marks += [_bar(kind, x, 49, 18, meaning), _text(x + 24, 60, meaning)]
-        bottom, groups = TOP, []
-        for case in CASES:
-            group, height = self.case(case, bottom)
-            groups += group
-            bottom += height
-        bottom -= GAP - 6
-        marks += [*self.years(bottom), *groups]
-        notes = self.notes()
-        marks += [_text(EDGE, bottom + 56 + 16 * number, line, "small") for number, line in enumerate(notes)]
-        height = bottom + 60 + 16 * len(notes)
+        labels = LABEL * max(len(self.turned(case)) for case in CASES)
+        height = labels + ROW * len(ROWS) + GAP  # of a case
+        bottom = TOP + height * len(CASES)
+        marks += self.years(bottom)
+        for number, case in enumerate(CASES):
+            marks += self.case(case, TOP + height * number + labels)
+        notes = (
+            "One step a release: the width of a year is its number of releases. Blank: not in that uvicorn.",
+            f"Left out: the {self.survey.hidden} releases before {self.shown[0].version}, none of which can be judged.",
+            f"{' and '.join(PINNED)} ran with websockets as pinned, {' and '.join(NEWEST)} with the newest.",
+        )
+        marks += [_text(EDGE, bottom + 36 + 16 * number, line, "small") for number, line in enumerate(notes)]
+        size = f'width="{WIDTH}" height="{bottom + 80}"'
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 80}" {size}'
             f' role="img" aria-label="{escape(title)} The long table says the same in words.">\n'
-            f'<style>\n{STYLE}</style>\n<rect class="paper" width="{WIDTH}" height="{height}" rx="6"/>\n'
-            + "\n".join([*marks, "</svg>\n"])
+            f'<style>\n{STYLE}</style>\n<rect class="paper" {size} rx="6"/>\n' + "\n".join([*marks, "</svg>\n"])
         )
 
-    def case(self, case: str, top: int) -> tuple[list[str], int]:
-        """The marks of one case, its name and meaning, its rows and what changed them; and their height."""
-        last: dict[str, int] = {}  # of the rows that a release changed
-        for turn in self.survey.changes():
-            if turn.case == case and not turn.came:
-                last[turn.after.version] = max(ROWS.index(turn.implementation), last.get(turn.after.version, 0))
-        first = top + LABEL * max(1, len(last))
-        marks = [_text(EDGE, top + 12, case, "case")]
+    def turned(self, case: str) -> list[str]:
+        """The releases that changed a verdict of a case, those in the middle of the picture first."""
+        found = {change.first.version for name in ROWS for change in self.survey.changes(name, case)}
+        return sorted(found, key=lambda release: abs(self.x[release] - MIDDLE))
+
+    def case(self, case: str, top: int) -> list[str]:
+        """The marks of one case: its name and meaning, its rows from `top` on, and above them what changed them."""
+        marks = [_text(EDGE, top - 3, case, "case")]
         for number, line in enumerate(textwrap.wrap(MEANINGS.get(case, ""), 34, break_on_hyphens=False)):
-            marks.append(_text(EDGE, top + 30 + 15 * number, line))
+            marks.append(_text(EDGE, top + 15 + 15 * number, line))
         for number, name in enumerate(ROWS):
-            y = first + ROW * number
+            y = top + ROW * number
             marks.append(_text(LEFT - 10, y + 11, name, "small", "end"))
             for one in self.survey.ranges(name, case):
-                if one.trial.cause is not Cause.NO_IMPLEMENTATION:
-                    kind = "unknown" if one.trial.cause else one.trial.verdict.name
-                    x, width = self.x[one.first.version], one.count * self.step - 1
-                    marks.append(_bar(kind, x, y, width, words(one)))
-                    if not one.trial.cause and len(kind) * 7 < width:
-                        marks.append(_text(x + width / 2, y + 10.5, kind, f"on-{kind}", "middle"))
+                x, width = self.x[one.first.version], one.count * self.step - 1
+                kind = one.trial.verdict.name
+                if not one.trial.cause:
+                    marks.append(_bar(kind, x, y, width, f"{one.releases} {kind}"))
+                    marks += [_text(x + width / 2, y + 10.5, kind, f"on-{kind}", "middle")] if width > 60 else []
+                elif one.trial.cause is not Cause.NO_IMPLEMENTATION:
+                    marks.append(_bar("unknown", x, y, width, f"{one.releases}: {one.trial.reason}"))
         # A label stands on the side with more room; where lines are neighbours, none crosses the other's label.
-        middle = (LEFT + RIGHT) / 2
-        for level, release in enumerate(sorted(last, key=lambda one: abs(self.x[one] - middle))):
-            x, y = self.x[release], first - 5 - LABEL * level
-            side, anchor = (6, "start") if x < middle else (-6, "end")
-            pull = PULL_REQUESTS.get(release)
-            label = f"{release} (#{pull.number}): {pull.words}" if pull else release
-            marks.append(_line("change", f"M{x:.1f} {y - 9} V{first + ROW * last[release] + BAR + 1}"))
-            marks.append(_text(x + side, y, label, "event", anchor))
-        return marks, first - top + ROW * len(ROWS) + GAP
+        for level, release in enumerate(self.turned(case)):
+            x, y = self.x[release], top - 5 - LABEL * level
+            side, anchor = (6, "start") if x < MIDDLE else (-6, "end")
+            number, words = PULL_REQUESTS.get(release, (0, ""))
+            marks.append(_line("change", f"M{x:.1f} {y - 9} V{top + ROW * len(ROWS) - 2}"))
+            marks.append(_text(x + side, y, f"{release} (#{number}): {words}" if number else release, "event", anchor))
+        return marks
 
     def years(self, bottom: int) -> list[str]:
         """Behind the rows every other year as a band, and below them the years' names on a line."""
@@ -101,20 +103,8 @@ class Picture:
             if number % 2 == 0:
                 marks.append(_line("year", f"M{x:.1f} {TOP} h{width:.1f} V{bottom} h-{width:.1f}"))
             marks.append(_line("axis", f"M{x:.1f} {bottom} v6"))
-            if width > 20:
-                marks.append(_text(x + width / 2, bottom + 15, year, "small", "middle"))
-        how = "one step a release: the width of a year is its number of releases"
-        return [*marks, _line("axis", f"M{LEFT} {bottom} H{RIGHT}"), _text(RIGHT, bottom + 32, how, "small", "end")]
-
-    def notes(self) -> list[str]:
-        """What else a reader must know, a line each."""
-        pinned, newest = (self.survey.websockets(rows[0]) for rows in (PINNED, NEWEST))
-        ran = (
-            f"{' and '.join(PINNED)} ran with websockets {pinned}, as pinned;"
-            f" {' and '.join(NEWEST)} (uvicorn's default) with the newest, {newest}. Blank: not in that uvicorn."
-        )
-        first = self.shown[0].version
-        return [ran, f"Left out: the {self.survey.hidden} releases before {first}, none of which can be judged."]
+            marks.append(_text(x + width / 2, bottom + 15, year, "small", "middle"))
+        return [*marks, _line("axis", f"M{LEFT} {bottom} H{RIGHT}")]
 
 
 def _bar(kind: str, x: float, y: float, width: float, title: str) -> str:

@@ -1,6 +1,5 @@
 """The Pythons on which the root was tried by hand: plain venv and pip, then `python client.py`."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from packaging.version import Version
@@ -44,11 +43,3 @@ def _said(folder: Path, which: str) -> str:
     place.run([inside, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", requirements], folder)
     status, *_ = place.execute([inside, str(ROOT / "client.py")], folder)
     return Verdict(status).name if status in (0, 1) else Verdict.inconclusive.name
-
-
-def told(found: Sequence[Row]) -> str:
-    """On which Pythons the root shows what it promises, and on which it does not."""
-    held = [row["version"] for row in found if (row["broken"], row["fixed"]) == ("rejected", "open")]
-    others = [f"{row['version']} ({row['broken']}, {row['fixed']})" for row in found if row["version"] not in held]
-    text = f"With plain venv and pip, `python client.py` shows both verdicts on Python {', '.join(held)}"
-    return f"{text}, and not on {', '.join(others)}." if others else f"{text}."

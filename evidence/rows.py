@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,15 +20,6 @@ def here() -> Row:
     """When and where something is measured."""
     day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
     return {"measured": day, "platform": f"{platform.system()} {platform.machine()}"}
-
-
-def when(found: Iterable[Row]) -> str:
-    """When and where rows were measured, in words."""
-    days = sorted({row["measured"] for row in found})
-    places = sorted(
-        {f"Python {row['python']}, {row['platform']}" if "python" in row else row["platform"] for row in found}
-    )
-    return f"Measured {' to '.join(dict.fromkeys([days[0], days[-1]]))} on {', '.join(places)}"
 
 
 def said(row: Row) -> Row:

@@ -4,13 +4,12 @@ import contextlib
 import http.client
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from tqdm.contrib.concurrent import thread_map
 
-from evidence import markdown, processes
-from evidence.markdown import code
+from evidence import processes
 from evidence.rows import Kept, Row, here
 from harness import place
 from harness.model import plain
@@ -19,73 +18,68 @@ from harness.place import Unavailable
 HERE = Path(__file__).resolve().parent
 SWITCHED = "HTTP/1.1 101"
 # What the client offers in each case; what the app does in it stands in served.py.
-OFFERS = {"accept-headers": "ocpp2.0.1", "header-alone": "ocpp2.0.1", "none": "ocpp2.0.1"}
-OFFERS["unsplit-offer"] = "ocpp2.0.1, ocpp1.6"
-UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-UPGRADE["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
-# An ASGI server: its pins, of which the first is its own, and its command after `python -m`.
-Server = tuple[str, str]
-ADDRESS = "--host 127.0.0.1 --port {port}"
-SERVERS: tuple[Server, ...] = (
-    (
+OFFERS = dict.fromkeys(("accept-headers", "header-alone", "none"), "ocpp2.0.1") | {
+    "unsplit-offer": "ocpp2.0.1, ocpp1.6"
+}
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+# The pins of each ASGI server, of which the first is its own, by its command after `python -m`. All listen on
+# 127.0.0.1 where nothing else is said.
+SERVERS = {
+    "daphne --port {port} served:app": (
         "daphne==4.2.3 asgiref==3.13.0 attrs==26.1.0 autobahn==26.10.2 automat==25.4.16 cbor2==6.3.0 cffi==2.1.1"
         " constantly==23.10.4 cryptography==50.0.2 hyperlink==21.0.0 idna==3.20 incremental==24.11.0 msgpack==1.2.4"
         " packaging==26.3 pycparser==3.12 pyopenssl==26.4.0 service-identity==26.1.0 twisted==26.10.0 txaio==26.6.1"
-        " typing-extensions==4.16.0 ujson==6.1.0 zope-interface==8.7",
-        "daphne --bind 127.0.0.1 --port {port} served:app",
+        " typing-extensions==4.16.0 ujson==6.1.0 zope-interface==8.7"
     ),
-    ("granian==2.8.7 click==8.5.1", f"granian --interface asginl {ADDRESS} served:app"),
-    (
-        "hypercorn==0.18.0 h11==0.16.0 h2==4.4.1 hpack==4.2.0 hyperframe==6.1.0 priority==2.0.0 wsproto==1.3.2",
-        "hypercorn served:app --bind 127.0.0.1:{port}",
+    "granian --interface asginl --port {port} served:app": "granian==2.8.7 click==8.5.1",
+    "hypercorn served:app --bind 127.0.0.1:{port}": (
+        "hypercorn==0.18.0 h11==0.16.0 h2==4.4.1 hpack==4.2.0 hyperframe==6.1.0 priority==2.0.0 wsproto==1.3.2"
     ),
-    (
-        "uvicorn==0.20.0 websockets==10.4 h11==0.16.0 click==7.1.2",
-        f"uvicorn served:app --lifespan off --ws websockets {ADDRESS}",
-    ),
-    (
-        "uvicorn==0.54.0 websockets==17.4 h11==0.16.0 click==8.5.1",
-        f"uvicorn served:app --lifespan off {ADDRESS}",
-    ),
-)
+    "uvicorn served:app --ws websockets --port {port}": "uvicorn==0.20.0 websockets==10.4 h11==0.16.0 click==7.1.2",
+    "uvicorn served:app --port {port}": "uvicorn==0.54.0 websockets==17.4 h11==0.16.0 click==8.5.1",
+}
 # A row is one server in one case: its option for headers of every response, the status line, the header's lines, the
 # scope's subprotocols, and the last error that it logged.
 KEPT = Kept(HERE / "servers.jsonl", lambda row: (row["name"], row["version"], row["case"]))
 
 
-def measure(servers: Sequence[Server] = SERVERS) -> list[Row]:
+def measure(servers: Mapping[str, str] = SERVERS) -> list[Row]:
     """Every case behind every server; one that fails costs its own rows."""
-    found = thread_map(_rows, servers, max_workers=2, disable=None, leave=False, unit="server")
+    found = thread_map(_rows, servers, servers.values(), max_workers=2, disable=None, leave=False, unit="server")
     return [row for group in found for row in group]
 
 
-def _rows(server: Server) -> list[Row]:
-    pins, command = server[0].split(), server[1].split()
-    name, version = pins[0].split("==")
+def _rows(command: str, pins: str) -> list[Row]:
+    name, version = pins.split()[0].split("==")
     about, rows = {"name": name, "version": version, **here()}, []
     for case in OFFERS:
         try:
-            result = {"configured": configured(pins, command[0]), "case": case, **answer(pins, command, case)}
+            result = {"configured": configured(command.split()[0], pins), "case": case, **answer(command, pins, case)}
         except (Unavailable, OSError, http.client.HTTPException) as error:
             result = {"case": case, "missing": plain(str(error))}
         rows.append(about | result)
     return rows
 
 
-def configured(pins: Sequence[str], name: str) -> str:
+def configured(module: str, pins: str) -> str:
     """The option that adds headers to every response, as uvicorn's `--header` does, by a server's help; or nothing.
 
     Raises Unavailable.
     """
-    python, environment = processes.python(pins)
+    python, environment = processes.python(pins.split())
     with place.scratch("asking") as aside:
-        help_ = place.run([*python, "-m", name, "--help"], aside, environment)
+        help_ = place.run([*python, "-m", module, "--help"], aside, environment)
     return ", ".join(dict.fromkeys(re.findall(r"(?<![\w-])--headers?\b(?!-)", help_))) or "nothing"
 
 
-def answer(pins: Sequence[str], command: Sequence[str], case: str) -> Row:
+def answer(command: str, pins: str, case: str) -> Row:
     """What a server that is started anew answers to a handshake. Raises Unavailable, OSError, HTTPException."""
-    with processes.serving(HERE / "served.py", pins, ["-m", *command]) as (port, log):
+    with processes.serving(HERE / "served.py", pins.split(), ["-m", *command.split()]) as (port, log):
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=processes.LIMIT)
         status, sent, scope = "no response", [], ""
         client.request("GET", f"/{case}", headers={**UPGRADE, "Sec-WebSocket-Protocol": OFFERS[case]})
@@ -97,23 +91,3 @@ def answer(pins: Sequence[str], command: Sequence[str], case: str) -> Row:
                 scope = plain(response.fp.read(length).decode(errors="replace"))
         time.sleep(0.2)  # for what it logs of that
         return {"status": status, "sent": sent, "scope": scope, "logged": processes.last_error(log)}
-
-
-def told(found: Sequence[Row]) -> str:
-    """Who sends both lines of an app that names the subprotocol twice, and a table of what each server sends."""
-    cells, both = [], []
-    for row in found:
-        server = f"{row['name']} {row['version']}"
-        cells.append((server, "option for headers of every response", row["configured"]))
-        cells.append((server, code(row["case"]), cell(row)))
-        both += [server] if row["case"] == "accept-headers" and len(row["sent"]) > 1 else []
-    names = " and ".join(both) or "none"
-    return f"Both lines of `accept-headers` go out behind: {names}.\n\n{markdown.grid('server', cells)}"
-
-
-def cell(row: Row) -> str:
-    """The lines that were sent, or why there is no handshake."""
-    if not row["status"].startswith(SWITCHED):
-        return f"refuses: {code(row['status'])}" + (f", logs {code(row['logged'])}" if row["logged"] else "")
-    lines = " and ".join(map(code, row["sent"])) or "none"
-    return lines + (f" (the scope held {code(row['scope'])})" if row["case"] == "unsplit-offer" else "")

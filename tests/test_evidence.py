@@ -22,15 +22,15 @@ from .conftest import NOWHERE, ROOT, Done, make, run
 KEPT = survey.read()
 # What was measured by other means: by implementation and case, the releases in which the verdict changes.
 KNOWN = {
-    ("websockets", "server-headers"): [("0.20.0", "rejected")],
-    ("websockets", "accept-headers"): [("0.17.0", "rejected")],
+    ("websockets", "server-headers"): ["first bad 0.20.0"],
+    ("websockets", "accept-headers"): ["first bad 0.17.0"],
     ("websockets", "unsplit-offer"): [],
-    ("websockets", "header-alone"): [("0.20.0", "open")],
-    ("wsproto", "server-headers"): [("0.20.0", "rejected")],
-    ("wsproto", "accept-headers"): [("0.17.0", "rejected")],
-    ("websockets-sansio", "unsplit-offer"): [("0.35.0", "rejected"), ("0.50.1", "open")],
-    ("auto", "unsplit-offer"): [("0.50.0", "rejected"), ("0.50.1", "open")],
-    ("auto", "server-headers"): [("0.20.0", "rejected")],
+    ("websockets", "header-alone"): ["first fixed 0.20.0"],
+    ("wsproto", "server-headers"): ["first bad 0.20.0"],
+    ("wsproto", "accept-headers"): ["first bad 0.17.0"],
+    ("websockets-sansio", "unsplit-offer"): ["first fixed 0.50.1"],
+    ("auto", "unsplit-offer"): ["first bad 0.50.0", "first fixed 0.50.1"],
+    ("auto", "server-headers"): ["first bad 0.20.0"],
 }
 
 
@@ -38,9 +38,15 @@ def test_the_survey_has_every_release_and_the_verdicts_change_where_they_are_kno
     versions = [one.version for one in KEPT.releases]
     listed = [one.version for one in Index.configured().releases("uvicorn")]
     assert versions == sorted(versions, key=Version) == listed[: len(versions)]
-    assert KEPT.websockets("websockets") == base.pins()["websockets"]
-    changes = [((one.implementation, one.case), (one.after.version, one.verdict.name)) for one in KEPT.changes()]
-    assert {cell: [change for at, change in changes if at == cell] for cell in KNOWN} == KNOWN
+    changes = {cell: [f"{one.names[1]} {one.first.version}" for one in KEPT.changes(*cell)] for cell in KEPT.trials}
+    assert {cell: changes[cell] for cell in KNOWN} == KNOWN
+    assert {change.split()[-1] for found in changes.values() for change in found} <= survey.PULL_REQUESTS.keys()
+    first = {(one.trial.implementation, one.first.version) for one in KEPT.ranges("websockets-sansio", "none")[1:]}
+    assert first == {("websockets-sansio", "0.35.0")}  # in which it came
+    ran = [one.ran.rpartition(".")[2] for one in KEPT.trials["auto", "none"] if one.uvicorn in ("0.49.0", "0.50.0")]
+    assert ran == ["WebSocketProtocol", "WebSocketsSansIOProtocol"]
+    pinned = {row["websockets"] for row in survey.KEPT.read() if row.get("implementation") == "websockets"}
+    assert pinned == {base.pins()["websockets"]}
 
 
 def test_every_verdict_rests_on_something() -> None:
@@ -58,7 +64,7 @@ def test_every_verdict_rests_on_something() -> None:
 
 def test_a_part_of_it_measured_again_says_the_same_and_changes_no_byte(tmp_path: Path) -> None:
     some = ("0.3.0", "0.11.8", "0.12.0", "0.16.0", "0.17.0", "0.17.2", "0.19.0", "0.20.0", "0.35.0", "0.50.0", "0.50.1")
-    found = survey.measure(Index.configured(), only=some)
+    found = survey.measure(only=some)
     assert {row["uvicorn"] for row in found} == set(some)
     copy = dataclasses.replace(survey.KEPT, file=Path(shutil.copy(survey.KEPT.file, tmp_path)))
     copy.write([{**row, "measured": "2030-01-01"} for row in found])
@@ -69,7 +75,7 @@ def test_a_part_of_it_measured_again_says_the_same_and_changes_no_byte(tmp_path:
 def test_what_another_day_or_python_can_judge_is_missing(cause: Cause, monkeypatch: pytest.MonkeyPatch) -> None:
     trials = [Trial("0.20.0", name, case, reason="why", cause=cause) for name, case in KEPT.trials]
     monkeypatch.setattr("harness.survey.measure", lambda *_: [trials])
-    found = survey.measure(Index.configured(), only=["0.20.0"])
+    found = survey.measure(only=["0.20.0"])
     assert [(row["implementation"], row["missing"]) for row in found] == [(name, "why") for name in ROWS]
 
 

@@ -7,16 +7,13 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from tqdm.contrib.concurrent import thread_map
 
-from evidence import markdown, processes
+from evidence import processes
 from evidence.clients.browsers import BROWSERS
-from evidence.clients.dialing import OFFERED
-from evidence.markdown import code
 from evidence.rows import Kept, Row, here
 from harness import place
 from harness.base import UV
@@ -135,39 +132,3 @@ def ask(path: str, dial: Dial, server: Server) -> Row:
 def _short(error: Exception) -> str:
     """The end of what a program says, without the folders of this machine."""
     return re.sub(r"(?<![\w.])/[^\s'\"]*/", "", plain(str(error)))[-200:]
-
-
-def told(found: Sequence[Row]) -> str:
-    """What became of the clients, in sentences and each in a table."""
-    cells = ([f"{row['name']} {row['version']}", does(row), code(row["reason"] or ""), row["control"]] for row in found)
-    table = markdown.table(["client", "what it does", "in its own words", "without the header"], cells)
-    return f"{counted(found)} among them. {words(found)}\n\n{table}"
-
-
-def counted(found: Iterable[Row]) -> str:
-    """How many clients refuse."""
-    outcomes = {(row["name"], row["outcome"]) for row in found}
-    refuse = {name for name, outcome in outcomes if outcome == "refused"}
-    browsers = ("no browsers", "one browser", "two browsers", "three browsers")[len(refuse & BROWSERS.keys())]
-    count = len({name for name, _ in outcomes})
-    return f"Of {count} clients tried, {len(refuse)} refuse the connection, {browsers}"
-
-
-def does(row: Row) -> str:
-    """What a client does, and what befalls an app with it."""
-    if row["outcome"] != "opened":
-        return "refuses: no connection" if row["outcome"] == "refused" else "fails for another reason"
-    believed = f"opens, and reports {code(row['subprotocol'] or 'nothing')}"
-    if row["subprotocol"] == OFFERED:
-        return f"{believed}: it works, and nobody learns that others fail"
-    return f"{believed}, which nobody offered: code that compares finds no match"
-
-
-def words(found: Iterable[Row]) -> str:
-    """What websockets says of the refusal in each of its versions, in a sentence."""
-    refusals = [row for row in found if (row["name"], row["outcome"]) == ("websockets", "refused")]
-    said = []
-    for quoted, group in groupby(refusals, lambda row: (row["reason"] or "").partition(OFFERED)[0]):
-        versions = [row["version"] for row in group]
-        said.append(f"{' to '.join(dict.fromkeys([versions[0], versions[-1]]))} {code(quoted + '…')}")
-    return f"What websockets says of it: {'; '.join(said)}."

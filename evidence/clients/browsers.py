@@ -28,8 +28,6 @@ socket.onclose = () => console.log("it closed;");
 # For firefox. Whatever else a browser would ask for goes to a proxy that is not there: it reaches this machine alone.
 PREFERENCES = """
 user_pref("devtools.console.stdout.content", true);
-user_pref("dom.push.connection.enabled", false);
-user_pref("datareporting.policy.dataSubmissionEnabled", false);
 user_pref("network.proxy.type", 1);
 user_pref("network.proxy.http", "127.0.0.1");
 user_pref("network.proxy.http_port", 9);
@@ -93,11 +91,10 @@ class Browser:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Let a process and its group, perhaps with a screen, put away what they have open."""
-    deadline = time.monotonic() + 5
+    """Let a process and its group, perhaps with a screen, put away what they have open, for at most 5 s."""
     with contextlib.suppress(ProcessLookupError, PermissionError):  # the second is what macOS says of zombies
         os.killpg(process.pid, signal.SIGTERM)
-        while time.monotonic() < deadline:
+        for _ in range(250):
             process.poll()
             os.killpg(process.pid, 0)
             time.sleep(0.02)
@@ -112,9 +109,8 @@ def _variables(folder: Path) -> dict[str, str]:
 BROWSERS = {
     "chromium": Browser(
         ("chromium", "chromium-browser", "google-chrome"),
-        "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
-        " --disable-component-update --proxy-server=127.0.0.1:9 --enable-logging=stderr"
-        " --user-data-dir=profile --log-net-log=net.log",
+        "--headless --no-sandbox --disable-gpu --no-first-run --proxy-server=127.0.0.1:9"
+        " --enable-logging=stderr --user-data-dir=profile --log-net-log=net.log",
         r"(Error during WebSocket handshake: [^\"\\]+)",
     ),
     "firefox": Browser(
