@@ -65,8 +65,7 @@ def measure(interpreter: str) -> int:
             missing, status = [redacted(plain(str(error)))], 125
         if missing and kept is not clients.KEPT:  # a browser that is not here is no failure
             status = 125
-        told = f"not measured: {'; '.join(missing)}" if missing else "measured"
-        print(f"{kept.file.stem}: {told}", flush=True)
+        print(f"{kept.name}: {'not measured: ' + '; '.join(missing) if missing else 'measured'}", flush=True)
     page.write()
     return status
 

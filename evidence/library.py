@@ -1,7 +1,5 @@
 """The reporter's own library: the version for which #1606 was a fix, and the one for which it was a break."""
 
-from pathlib import Path
-
 from evidence.rows import Kept, Row, here
 from harness import asking, base
 from harness.index import Index
@@ -10,8 +8,7 @@ from harness.place import ROOT
 
 VERSIONS, UVICORNS = ("0.3.0", "0.4.0"), ("0.19.0", "0.20.0")  # 0.3.0 accepts without subprotocol=, 0.4.0 with it
 # A row is one version on one uvicorn: the lines that go out, and the verdict.
-FILE = Path(__file__).resolve().with_name("library.jsonl")
-KEPT = Kept(FILE, lambda row: (row["name"], row["version"], row["uvicorn"]))
+KEPT = Kept("library", lambda row: (row["name"], row["version"], row["uvicorn"]))
 
 
 def measure() -> list[Row]:

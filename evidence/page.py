@@ -18,7 +18,7 @@ from harness.prose import inline
 from harness.releases import Range
 from harness.survey import NEWEST, PINNED
 
-PAGE = PICTURE.with_name("README.md")
+PAGE = ROOT / "evidence" / "README.md"
 
 
 def write() -> None:
@@ -120,7 +120,7 @@ def _markdown(titles: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
 def _source(kept: Kept, program: str) -> str:
     """Where rows are kept, and what measured them."""
     name, days = kept.file.name, [row["measured"] for row in kept.read()]
-    return f"From [{name}]({name}), measured by [{program}]({program}), last on {max(days)}."
+    return f"From [{name}]({name}), measured by [{program}]({program}), last on {max(days, default='no day')}."
 
 
 def _ranges(kept: Survey) -> str:

@@ -4,11 +4,12 @@ import textwrap
 from html import escape
 from itertools import groupby
 
-from evidence.survey import CASES, KEPT, PULL_REQUESTS, Survey
+from evidence.survey import CASES, PULL_REQUESTS, Survey
 from harness.model import Cause
+from harness.place import ROOT
 from harness.survey import NEWEST, PINNED, ROWS
 
-PICTURE = KEPT.file.with_name("survey.svg")
+PICTURE = ROOT / "evidence" / "survey.svg"
 MEANINGS = {
     "server-headers": "as reported: Sec-WebSocket-Protocol is in uvicorn.Config(headers=) too",
     "accept-headers": "the header is in the headers of websocket.accept too",

@@ -1,5 +1,6 @@
 """The Pythons on which the root was tried by hand: plain venv and pip, then `python client.py`."""
 
+import re
 from pathlib import Path
 
 from packaging.version import Version
@@ -8,13 +9,12 @@ from tqdm.contrib.concurrent import thread_map
 from evidence.rows import Kept, Row, here
 from harness import place
 from harness.base import Interpreter
-from harness.model import Verdict, plain
+from harness.model import plain
 from harness.place import ROOT, Unavailable
 
 VERSIONS = tuple(f"3.{minor}" for minor in range(8, 17))
 # A row is one Python: what client.py said with each requirements file.
-FILE = Path(__file__).resolve().with_name("pythons.jsonl")
-KEPT = Kept(FILE, lambda row: (row["name"],), lambda name: Version(name.removeprefix("Python ")))
+KEPT = Kept("pythons", lambda row: (row["name"],), lambda name: Version(name.removeprefix("Python ")))
 
 
 def measure() -> list[Row]:
@@ -41,5 +41,6 @@ def _said(folder: Path, which: str) -> str:
     """The verdict with the pins of one requirements file. Raises Unavailable where they cannot be installed."""
     inside, requirements = str(folder / "venv" / "bin" / "python"), str(ROOT / f"requirements-{which}.txt")
     place.run([inside, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", requirements], folder)
-    status, *_ = place.execute([inside, str(ROOT / "client.py")], folder)
-    return Verdict(status).name if status in (0, 1) else Verdict.inconclusive.name
+    _, printed, _ = place.execute([inside, str(ROOT / "client.py")], folder)
+    said = re.search(r"(?m)^verdict: (\w+)", printed)
+    return said[1] if said else "inconclusive"

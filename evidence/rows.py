@@ -31,9 +31,14 @@ def said(row: Row) -> Row:
 class Kept:
     """A file of rows, in the order of their names. `key` tells what a row measures, and its name first."""
 
-    file: Path
+    name: str
     key: Callable[[Row], tuple[str, ...]]
     order: Callable[[str], Any] = str
+    folder: Path = Path(__file__).resolve().parent
+
+    @property
+    def file(self) -> Path:
+        return self.folder / f"{self.name}.jsonl"
 
     def read(self) -> list[Row]:
         """The rows of the file, none where there is no file."""

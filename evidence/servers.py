@@ -5,7 +5,6 @@ import http.client
 import re
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from tqdm.contrib.concurrent import thread_map
 
@@ -13,9 +12,8 @@ from evidence import processes
 from evidence.rows import Kept, Row, here
 from harness import place
 from harness.model import plain
-from harness.place import Unavailable
+from harness.place import ROOT, Unavailable
 
-HERE = Path(__file__).resolve().parent
 SWITCHED = "HTTP/1.1 101"
 # What the client offers in each case; what the app does in it stands in served.py.
 OFFERS = dict.fromkeys(("accept-headers", "header-alone", "none"), "ocpp2.0.1") | {
@@ -45,7 +43,7 @@ SERVERS = {
 }
 # A row is one server in one case: its option for headers of every response, the status line, the header's lines, the
 # scope's subprotocols, and the last error that it logged.
-KEPT = Kept(HERE / "servers.jsonl", lambda row: (row["name"], row["version"], row["case"]))
+KEPT = Kept("servers", lambda row: (row["name"], row["version"], row["case"]))
 
 
 def measure(servers: Mapping[str, str] = SERVERS) -> list[Row]:
@@ -79,7 +77,7 @@ def configured(module: str, pins: str) -> str:
 
 def answer(command: str, pins: str, case: str) -> Row:
     """What a server that is started anew answers to a handshake. Raises Unavailable, OSError, HTTPException."""
-    with processes.serving(HERE / "served.py", pins.split(), ["-m", *command.split()]) as (port, log):
+    with processes.serving(ROOT / "evidence" / "served.py", pins.split(), ["-m", *command.split()]) as (port, log):
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=processes.LIMIT)
         status, sent, scope = "no response", [], ""
         client.request("GET", f"/{case}", headers={**UPGRADE, "Sec-WebSocket-Protocol": OFFERS[case]})

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product, takewhile
-from pathlib import Path
 
 from packaging.version import Version
 
@@ -20,11 +19,7 @@ PASSING = (Cause.FAILED, Cause.LATE, Cause.OTHER_PYTHON)  # which another day or
 # A row is one implementation on one release: the class that ran, and by case the verdict with the lines that were
 # sent. Where all cases have the same reason for which none can be judged, it has that, and where all
 # implementations have it too, there is one row for the release.
-KEPT = Kept(
-    Path(__file__).resolve().with_name("survey.jsonl"),
-    lambda row: (row["uvicorn"], row.get("implementation", "")),
-    Version,
-)
+KEPT = Kept("survey", lambda row: (row["uvicorn"], row.get("implementation", "")), Version)
 
 
 # What upstream changed in a release that turned a verdict or brought an implementation.

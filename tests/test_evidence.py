@@ -66,7 +66,8 @@ def test_a_part_of_it_measured_again_says_the_same_and_changes_no_byte(tmp_path:
     some = ("0.3.0", "0.11.8", "0.12.0", "0.16.0", "0.17.0", "0.17.2", "0.19.0", "0.20.0", "0.35.0", "0.50.0", "0.50.1")
     found = survey.measure(only=some)
     assert {row["uvicorn"] for row in found} == set(some)
-    copy = dataclasses.replace(survey.KEPT, file=Path(shutil.copy(survey.KEPT.file, tmp_path)))
+    copy = dataclasses.replace(survey.KEPT, folder=tmp_path)
+    shutil.copy(survey.KEPT.file, tmp_path)
     copy.write([{**row, "measured": "2030-01-01"} for row in found])
     assert copy.file.read_text() == survey.KEPT.file.read_text()
 
@@ -84,7 +85,7 @@ def test_a_case_and_an_implementation_that_were_not_measured_yet_say_so(
 ) -> None:
     rows = [row for row in survey.KEPT.read() if survey.KEPT.key(row) != ("0.54.0", "auto")]
     del rows[-1]["cases"]["none"]  # of websockets-sansio
-    monkeypatch.setattr(survey, "KEPT", dataclasses.replace(survey.KEPT, file=tmp_path / "survey.jsonl"))
+    monkeypatch.setattr(survey, "KEPT", dataclasses.replace(survey.KEPT, folder=tmp_path))
     survey.KEPT.write(rows)
     last = {cell: trials[-1] for cell, trials in survey.read().trials.items()}
     unknown = {cell for cell, one in last.items() if (one.cause, one.reason) == (Cause.FAILED, "not measured")}
@@ -96,7 +97,7 @@ def test_what_differs_is_written_and_what_is_missing_or_the_same_stays(tmp_path:
     def row(name: str, version: str, **more: str) -> Row:
         return {"name": name, "version": version, "measured": "before", "outcome": "opened", **more}
 
-    kept = Kept(tmp_path / "kept.jsonl", lambda row: (row["name"], "" if row["name"] == "loose" else row["version"]))
+    kept = Kept("kept", lambda row: (row["name"], "" if row["name"] == "loose" else row["version"]), folder=tmp_path)
     kept.write([row("b", "9.0"), row("b", "10.0"), row("a", "1"), row("c", "1"), row("d", "1"), row("loose", "1")])
     later, missing = {"measured": "later"}, {"missing": "why"}
     new = [row("b", "10.0", outcome="refused", **later), row("b", "9.0", **missing), row("a", "1", **later)]
@@ -158,7 +159,7 @@ def test_without_browsers_and_node_their_rows_stay_and_what_was_spoilt_is_measur
     assert done.returncode == 0, done.stdout + done.stderr
     assert "clients: not measured: " in done.stdout
     for kept in (survey.KEPT, clients.KEPT, servers.KEPT, library.KEPT, pythons.KEPT):
-        again = dataclasses.replace(kept, file=project / "evidence" / kept.file.name)
+        again = dataclasses.replace(kept, folder=project / "evidence")
         assert [said(row) for row in again.read()] == [said(row) for row in kept.read()]
 
 

@@ -26,14 +26,12 @@ OLDER = ("10.4", "12.0", "13.0", "13.1", "14.0")  # of websockets, beside the on
 Dial = Callable[[str], dict[str, Any]]
 # A client: its name, and what gets it ready: its version, and how it dials. That raises Unavailable.
 Client = tuple[str, Callable[[], tuple[str, Dial]]]
+FAILURES = (Unavailable, OSError, ValueError, KeyError, TypeError)  # of a client, whatever it prints
 Server = tuple[int, Path]  # its port, and the file that it logs to
 # A row is what became of one client: `opened`, `refused` (the server sent its 101) or `failed`; the `subprotocol`
 # that it believes was agreed, the `reason` in its own words, and what became of the `control`, where the app does not
 # send the header itself. A browser is what a machine has: another version that says the same is no other measurement.
-KEPT = Kept(
-    HERE.with_name("clients.jsonl"),
-    lambda row: (row["name"], "" if row["name"] in BROWSERS else row["version"]),
-)
+KEPT = Kept("clients", lambda row: (row["name"], "" if row["name"] in BROWSERS else row["version"]))
 
 
 def clients() -> list[Client]:
@@ -98,35 +96,33 @@ def serving(app: str) -> AbstractContextManager[Server]:
 def witness(client: Client, broken: Server, control: Server) -> Row:
     """The row of a client.
 
-    It has refused where the server sent it a 101, by its log, and it gave up before it held the handshake for open;
-    and where it opens the control.
+    It has refused where it gave up before it held the handshake for open, though the server sent it a 101, by its log,
+    and it opens the control: then it has no other reason.
     """
     name, ready = client
     try:
         version, dial = ready()
-    except (Unavailable, OSError, ValueError, KeyError) as error:
+    except FAILURES as error:
         return {"name": name, "version": "", "missing": _short(error)}
-    about = {"name": name, "version": version, **here()}
-    told, other = (ask(f"/{name}-{version}", dial, server) for server in (broken, control))
+    path = f"/{name}-{version}"
+    told, other = (ask(dial, f"ws://127.0.0.1:{port}{path}") for port, _ in (broken, control))
     without = "opened" if other["outcome"] == "opened" else "failed"
-    if (told["outcome"], without) == ("refused", "failed"):  # then it has another reason
+    accepted = f'"WebSocket {path}" [accepted]' in broken[1].read_text(errors="replace")
+    if told["outcome"] == "refused" and not (accepted and without == "opened"):
         told["outcome"] = "failed"
-    return {**about, **told, "control": without}
+    return {"name": name, "version": version, **here(), **told, "control": without}
 
 
-def ask(path: str, dial: Dial, server: Server) -> Row:
-    """Outcome, subprotocol and reason of one handshake."""
-    port, log = server
+def ask(dial: Dial, url: str) -> Row:
+    """Outcome, subprotocol and reason of one handshake; `refused` is what did not open."""
     try:
-        told = dial(f"ws://127.0.0.1:{port}{path}")
+        told = dial(url)
         opened, subprotocol, error = told["opened"], told["subprotocol"] or None, told["error"]
-    except (Unavailable, OSError, ValueError, KeyError, TypeError) as failure:
+    except FAILURES as failure:
         return {"outcome": "failed", "subprotocol": None, "reason": _short(failure)}
     if opened and error is None:
         return {"outcome": "opened", "subprotocol": subprotocol, "reason": None}
-    refused = not opened and f'"WebSocket {path}" [accepted]' in log.read_text(errors="replace")
-    outcome = "refused" if refused else "failed"
-    return {"outcome": outcome, "subprotocol": None, "reason": plain(error or "") or None}
+    return {"outcome": "failed" if opened else "refused", "subprotocol": None, "reason": plain(error or "") or None}
 
 
 def _short(error: Exception) -> str:

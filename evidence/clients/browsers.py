@@ -51,7 +51,8 @@ class Browser:
     def ready(self) -> tuple[str, Callable[[str], dict[str, Any]]]:
         """Its version, and how it dials. Raises Unavailable where it, or the screen that it needs, is not there."""
         with place.scratch("browser") as folder:
-            said = place.run([*self._command(), "--version"], folder, _variables(folder))
+            variables = _variables(folder)
+            said = place.run([*self._command(variables["PATH"]), "--version"], folder, variables)
         return re.findall(r"\d+(?:\.\d+)+\w*", said)[0], self.dial
 
     def dial(self, url: str) -> dict[str, Any]:
@@ -67,24 +68,22 @@ class Browser:
     def _said(self, url: str) -> str:
         """What it leaves in its folder once the page has come to its end. Raises Unavailable where it never does."""
         with place.scratch("browser") as folder:
-            page, printed = folder / "page.html", folder / "printed.log"
+            page, printed, variables = folder / "page.html", folder / "printed.log", _variables(folder)
             page.write_text(PAGE.replace("URL", url))
             (folder / "user.js").write_text(PREFERENCES)
-            command = [*self._command(), *self.options.split(), page.as_uri()]
+            command = [*self._command(variables["PATH"]), *self.options.split(), page.as_uri()]
 
             def ended() -> bool:
                 return "it closed;" in printed.read_text(errors="replace")
 
-            with processes.started(command, printed, _variables(folder), ended, LIMIT) as process:
+            with processes.started(command, printed, variables, ended, LIMIT) as process:
                 _stop(process)
             return "\n".join(file.read_text(errors="replace") for file in sorted(folder.glob("*.log")))
 
-    def _command(self) -> list[str]:
+    def _command(self, path: str) -> list[str]:
         if self.screen and not shutil.which("xvfb-run"):
             raise Unavailable("xvfb-run is not installed")
-        beside = [*Path("/usr/lib").glob("*/webkit2gtk-4.*"), *Path("/usr/libexec").glob("webkit2gtk-4.*")]
-        where = os.pathsep.join([os.environ["PATH"], *map(str, beside)])
-        found = [path for name in self.programs if (path := shutil.which(name, path=where))]
+        found = [program for name in self.programs if (program := shutil.which(name, path=path))]
         if not found:
             raise Unavailable(f"{self.programs[0]} is not installed")
         return [*(["xvfb-run", "-a"] if self.screen else []), found[0]]
@@ -101,9 +100,10 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _variables(folder: Path) -> dict[str, str]:
-    """The environment of a browser, without folders and settings of the user's."""
-    kept = {name: value for name, value in processes.direct().items() if not name.startswith(("XDG_", "MOZ_"))}
-    return {**kept, "HOME": str(folder), "TMPDIR": str(folder), "MOZ_LOG": "nsWebSocket:5"}
+    """The environment of a browser: of the user's nothing but the programs, with WebKitGTK's, which lie beside them."""
+    beside = [*Path("/usr/lib").glob("*/webkit2gtk-4.*"), *Path("/usr/libexec").glob("webkit2gtk-4.*")]
+    path = os.pathsep.join([os.environ["PATH"], *map(str, beside)])
+    return {"PATH": path, "HOME": str(folder), "TMPDIR": str(folder), "MOZ_LOG": "nsWebSocket:5"}
 
 
 BROWSERS = {
