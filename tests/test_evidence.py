@@ -94,22 +94,17 @@ def test_a_case_and_an_implementation_that_were_not_measured_yet_say_so(
 
 
 def test_what_differs_is_written_and_what_is_missing_or_the_same_stays(tmp_path: Path) -> None:
-    def row(name: str, version: str, **more: str) -> Row:
-        return {"name": name, "version": version, "measured": "before", "outcome": "opened", **more}
+    def rows(*lines: str) -> list[Row]:
+        names = ("name", "version", "outcome", "measured")
+        return [dict(zip(names, line.split(), strict=True)) for line in lines]
 
     kept = Kept("kept", lambda row: (row["name"], "" if row["name"] == "loose" else row["version"]), folder=tmp_path)
-    kept.write([row("b", "9.0"), row("b", "10.0"), row("a", "1"), row("c", "1"), row("d", "1"), row("loose", "1")])
-    later, missing = {"measured": "later"}, {"missing": "why"}
-    new = [row("b", "10.0", outcome="refused", **later), row("b", "9.0", **missing), row("a", "1", **later)]
-    kept.write([*new, row("c", "2", **later), row("e", "", **missing), row("loose", "2", **later)])
-    assert [(one["name"], one["version"], one["outcome"], one["measured"]) for one in kept.read()] == [
-        ("a", "1", "opened", "before"),
-        ("b", "9.0", "opened", "before"),
-        ("b", "10.0", "refused", "later"),
-        ("c", "2", "opened", "later"),
-        ("d", "1", "opened", "before"),
-        ("loose", "1", "opened", "before"),
-    ]
+    before = ("a 1 opened before", "b 9 opened before", "b 10 opened before", "d 1 opened before")
+    kept.write(rows("c 1 opened before", "loose 1 opened before", *before))
+    found = rows("b 10 refused later", "a 1 opened later", "c 2 opened later", "loose 2 opened later")
+    kept.write([*found, *({"name": name, "version": "9", "missing": "why"} for name in ("b", "e"))])
+    changed = ["b 10 refused later", "c 2 opened later", "d 1 opened before", "loose 1 opened before"]
+    assert [" ".join(row.values()) for row in kept.read()] == ["a 1 opened before", "b 9 opened before", *changed]
 
 
 def test_the_page_and_the_picture_say_what_the_files_say_now_and_nothing_names_a_path_of_a_machine() -> None:
@@ -120,47 +115,52 @@ def test_the_page_and_the_picture_say_what_the_files_say_now_and_nothing_names_a
         assert not {part for part in (f"{Path.home()}/", str(ROOT)) if part in text}, name
 
 
-def evidence(project: Path, *words: str, **variables: str) -> Done:
-    return run(sys.executable, "-m", "evidence", *words, cwd=project, **variables)
+def evidence(folder: Path, *words: str, **variables: str) -> Done:
+    return run(sys.executable, "-m", "evidence", *words, cwd=folder, **variables)
 
 
-def files(project: Path) -> dict[str, str]:
-    return {file.name: file.read_text() for file in (project / "evidence").iterdir() if file.is_file()}
+def files(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in (folder / "evidence").iterdir() if file.is_file()}
 
 
-def test_without_the_network_nothing_is_called_measured_or_overwritten(project: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def measurable(project: Path) -> Path:
+    """A copy of the project, with the app that the library is measured with."""
     shutil.copytree(ROOT / "tests" / "apps", project / "tests" / "apps")
+    return project
+
+
+def test_without_the_network_nothing_is_called_measured_or_overwritten(measurable: Path, tmp_path: Path) -> None:
     cold = {name: str(tmp_path / "cold") for name in ("UV_CACHE_DIR", "PIP_CACHE_DIR")}
     nowhere = {"UV_DEFAULT_INDEX": NOWHERE, "UV_HTTP_RETRIES": "0", "PIP_INDEX_URL": NOWHERE, "PIP_RETRIES": "0"}
-    done = evidence(project, "evidence", PATH=str(tmp_path), PYENV_ROOT=str(tmp_path), **nowhere, **cold)
+    done = evidence(measurable, "evidence", PATH=str(tmp_path), PYENV_ROOT=str(tmp_path), **nowhere, **cold)
     assert done.returncode == 125, done.stdout + done.stderr
     for part in ("survey", "clients", "servers", "library"):
         assert f"{part}: not measured: " in done.stdout
-    assert files(project) == files(ROOT)
+    assert files(measurable) == files(ROOT)
 
 
 @pytest.mark.weekly
 def test_without_browsers_and_node_their_rows_stay_and_what_was_spoilt_is_measured_again(
-    project: Path, tmp_path: Path
+    measurable: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(ROOT / "tests" / "apps", project / "tests" / "apps")
-    shutil.copytree(ROOT / "harness", project / "harness", dirs_exist_ok=True)  # with its times, for make
-    (project / ".environments").symlink_to(ROOT / ".environments")
+    shutil.copytree(ROOT / "harness", measurable / "harness", dirs_exist_ok=True)  # with its times, for make
+    (measurable / ".environments").symlink_to(ROOT / ".environments")
     tools = tmp_path / "tools"
     tools.mkdir()
-    for tool in (tool for folder in ("/bin", "/usr/bin") for tool in Path(folder).iterdir()):
+    for tool in (*Path("/usr/bin").iterdir(), *Path("/bin").iterdir()):
         if not tool.name.startswith(("chrom", "firefox", "google-", "node", "npm", "xvfb-run")):
             with suppress(FileExistsError):
                 (tools / tool.name).symlink_to(tool)
-    spoilt = project / "evidence" / "survey.jsonl"
+    spoilt = measurable / "evidence" / "survey.jsonl"
     spoilt.write_text(spoilt.read_text().replace('"server-headers": {"rejected"', '"server-headers": {"open"', 1))
-    (project / "evidence" / "library.jsonl").unlink()
-    done = make("evidence", cwd=project, PATH=str(tools), PYENV_ROOT=str(tmp_path))
+    (measurable / "evidence" / "library.jsonl").unlink()
+    done = make("evidence", cwd=measurable, PATH=str(tools), PYENV_ROOT=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "clients: not measured: " in done.stdout
     for kept in (survey.KEPT, clients.KEPT, servers.KEPT, library.KEPT, pythons.KEPT):
-        again = dataclasses.replace(kept, folder=project / "evidence")
-        assert [said(row) for row in again.read()] == [said(row) for row in kept.read()]
+        again = dataclasses.replace(kept, folder=measurable / "evidence")
+        assert list(map(said, again.read())) == list(map(said, kept.read()))
 
 
 def test_a_verb_or_a_word_that_is_none_is_refused() -> None:
