@@ -37,32 +37,36 @@ class Picture:
         self.shown = survey.releases[survey.hidden :]
         self.step = (RIGHT - LEFT) / len(self.shown)
         self.x = {one.version: LEFT + number * self.step for number, one in enumerate(self.shown)}
+        self.marks: list[str] = []
 
     def drawn(self) -> str:
         """The survey as an SVG, the same for the same survey."""
         ends = f"uvicorn {self.shown[0].version} to {self.shown[-1].version}"
         title = f"Does the handshake open with an offered subprotocol? {ends}"
-        marks = [_text(EDGE, 32, title, "title"), _line("change", "M746 48 v16")]
-        marks.append(_text(754, 60, "a release changed it (pull request)"))
+        self.text(EDGE, 32, title, "title")
         for kind, meaning, x in LEGEND:
-            marks += [_bar(kind, x, 49, 18, meaning), _text(x + 24, 60, meaning)]
+            self.bar(kind, x, 49, 18, meaning)
+            self.text(x + 24, 60, meaning)
+        self.line("change", "M746 48 v16")
+        self.text(754, 60, "a release changed it (pull request)")
         labels = LABEL * max(len(self.turned(case)) for case in CASES)
         height = labels + ROW * len(ROWS) + GAP  # of a case
         bottom = TOP + height * len(CASES)
-        marks += self.years(bottom)
+        self.years(bottom)
         for number, case in enumerate(CASES):
-            marks += self.case(case, TOP + height * number + labels)
+            self.case(case, TOP + height * number + labels)
         notes = (
             "One step a release: the width of a year is its number of releases. Blank: not in that uvicorn.",
             f"Left out: the {self.survey.hidden} releases before {self.shown[0].version}, none of which can be judged.",
-            f"{' and '.join(PINNED)} ran with websockets as pinned, {' and '.join(NEWEST)} with the newest.",
+            f"With the pinned websockets: {', '.join(PINNED)}. With the newest: {', '.join(NEWEST)} (uvicorn's default).",
         )
-        marks += [_text(EDGE, bottom + 36 + 16 * number, line, "small") for number, line in enumerate(notes)]
+        for number, line in enumerate(notes):
+            self.text(EDGE, bottom + 36 + 16 * number, line, "small")
         size = f'width="{WIDTH}" height="{bottom + 80}"'
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 80}" {size}'
             f' role="img" aria-label="{escape(title)} The long table says the same in words.">\n'
-            f'<style>\n{STYLE}</style>\n<rect class="paper" {size} rx="6"/>\n' + "\n".join([*marks, "</svg>\n"])
+            f'<style>\n{STYLE}</style>\n<rect class="paper" {size} rx="6"/>\n' + "\n".join([*self.marks, "</svg>\n"])
         )
 
     def turned(self, case: str) -> list[str]:
@@ -70,52 +74,47 @@ class Picture:
         found = {change.first.version for name in ROWS for change in self.survey.changes(name, case)}
         return sorted(found, key=lambda release: abs(self.x[release] - MIDDLE))
 
-    def case(self, case: str, top: int) -> list[str]:
-        """The marks of one case: its name and meaning, its rows from `top` on, and above them what changed them."""
-        marks = [_text(EDGE, top - 3, case, "case")]
+    def case(self, case: str, top: int) -> None:
+        """One case: its name and meaning, its rows from `top` on, and above them what changed them."""
+        self.text(EDGE, top - 3, case, "case")
         for number, line in enumerate(textwrap.wrap(MEANINGS.get(case, ""), 34, break_on_hyphens=False)):
-            marks.append(_text(EDGE, top + 15 + 15 * number, line))
+            self.text(EDGE, top + 15 + 15 * number, line)
         for number, name in enumerate(ROWS):
             y = top + ROW * number
-            marks.append(_text(LEFT - 10, y + 11, name, "small", "end"))
+            self.text(LEFT - 10, y + 11, name, "small", "end")
             for one in self.survey.ranges(name, case):
-                x, width = self.x[one.first.version], one.count * self.step - 1
-                kind = one.trial.verdict.name
+                x, width, kind = self.x[one.first.version], one.count * self.step - 1, one.trial.verdict.name
                 if not one.trial.cause:
-                    marks.append(_bar(kind, x, y, width, f"{one.releases} {kind}"))
-                    marks += [_text(x + width / 2, y + 10.5, kind, f"on-{kind}", "middle")] if width > 60 else []
+                    self.bar(kind, x, y, width, f"{one.releases} {kind}")
+                    if width > 60:
+                        self.text(x + width / 2, y + 10.5, kind, f"on-{kind}", "middle")
                 elif one.trial.cause is not Cause.NO_IMPLEMENTATION:
-                    marks.append(_bar("unknown", x, y, width, f"{one.releases}: {one.trial.reason}"))
+                    self.bar("unknown", x, y, width, f"{one.releases}: {one.trial.reason}")
         # A label stands on the side with more room; where lines are neighbours, none crosses the other's label.
         for level, release in enumerate(self.turned(case)):
             x, y = self.x[release], top - 5 - LABEL * level
             side, anchor = (6, "start") if x < MIDDLE else (-6, "end")
             number, words = PULL_REQUESTS.get(release, (0, ""))
-            marks.append(_line("change", f"M{x:.1f} {y - 9} V{top + ROW * len(ROWS) - 2}"))
-            marks.append(_text(x + side, y, f"{release} (#{number}): {words}" if number else release, "event", anchor))
-        return marks
+            self.line("change", f"M{x:.1f} {y - 9} V{top + ROW * len(ROWS) - 2}")
+            self.text(x + side, y, f"{release} (#{number}): {words}" if number else release, "event", anchor)
 
-    def years(self, bottom: int) -> list[str]:
+    def years(self, bottom: int) -> None:
         """Behind the rows every other year as a band, and below them the years' names on a line."""
-        marks = []
         for number, (year, group) in enumerate(groupby(self.shown, lambda one: one.released[:4])):
             members = list(group)
             x, width = self.x[members[0].version], len(members) * self.step
             if number % 2 == 0:
-                marks.append(_line("year", f"M{x:.1f} {TOP} h{width:.1f} V{bottom} h-{width:.1f}"))
-            marks.append(_line("axis", f"M{x:.1f} {bottom} v6"))
-            marks.append(_text(x + width / 2, bottom + 15, year, "small", "middle"))
-        return [*marks, _line("axis", f"M{LEFT} {bottom} H{RIGHT}")]
+                self.line("year", f"M{x:.1f} {TOP} h{width:.1f} V{bottom} h-{width:.1f}")
+            self.line("axis", f"M{x:.1f} {bottom} v6")
+            self.text(x + width / 2, bottom + 15, year, "small", "middle")
+        self.line("axis", f"M{LEFT} {bottom} H{RIGHT}")
 
+    def bar(self, kind: str, x: float, y: float, width: float, title: str) -> None:
+        shape = f'<rect class="{kind}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2">'
+        self.marks.append(f"{shape}<title>{escape(title)}</title></rect>")
 
-def _bar(kind: str, x: float, y: float, width: float, title: str) -> str:
-    shape = f'<rect class="{kind}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2">'
-    return f"{shape}<title>{escape(title)}</title></rect>"
+    def line(self, kind: str, path: str) -> None:
+        self.marks.append(f'<path class="{kind}" d="{path}"/>')
 
-
-def _line(kind: str, path: str) -> str:
-    return f'<path class="{kind}" d="{path}"/>'
-
-
-def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
+    def text(self, x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> None:
+        self.marks.append(f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>')

@@ -29,12 +29,6 @@ def interpreter() -> Interpreter:
     return Interpreter.named("" if sys.version_info >= (3, 11) else ">=3.11")
 
 
-def direct() -> dict[str, str]:
-    """The environment for what dials: with no way through a proxy, also where one is set for the whole machine."""
-    kept = {name: value for name, value in settings().items() if not name.lower().endswith("_proxy")}
-    return {**kept, "no_proxy": "*"}
-
-
 def python(pins: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The command of a Python that finds these pins and nothing else, and its environment. Raises Unavailable."""
     packages = Base(interpreter(), tuple(pins)).made()

@@ -19,6 +19,7 @@ from harness import place
 from harness.base import UV
 from harness.model import plain
 from harness.place import ROOT, Unavailable
+from harness.sources import settings
 
 HERE = Path(__file__).resolve().parent
 OLDER = ("10.4", "12.0", "13.0", "13.1", "14.0")  # of websockets, beside the one that its script names
@@ -71,9 +72,13 @@ def _module(name: str) -> tuple[str, Dial]:
 
 
 def run(command: Sequence[str], url: str, **variables: str) -> dict[str, Any]:
-    """What a program tells of one handshake in its last line. Raises Unavailable where it hangs or crashes."""
+    """What a program tells of one handshake in its last line. Raises Unavailable where it hangs or crashes.
+
+    It has no way through a proxy, also where one is set for the whole machine.
+    """
+    direct = {name: value for name, value in settings().items() if not name.lower().endswith("_proxy")}
     with place.scratch("client") as aside:
-        said = place.run([*command, url], aside, {**processes.direct(), **variables})
+        said = place.run([*command, url], aside, {**direct, "no_proxy": "*", **variables})
     return dict(json.loads(said.strip().rpartition("\n")[2]))
 
 
