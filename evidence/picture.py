@@ -58,7 +58,7 @@ class Picture:
         notes = (
             "One step a release: the width of a year is its number of releases. Blank: not in that uvicorn.",
             f"Left out: the {self.survey.hidden} releases before {self.shown[0].version}, none of which can be judged.",
-            f"With the pinned websockets: {', '.join(PINNED)}. With the newest: {', '.join(NEWEST)} (uvicorn's default).",
+            f"With the pinned websockets: {', '.join(PINNED)}. With the newest: {', '.join(NEWEST)} (the default).",
         )
         for number, line in enumerate(notes):
             self.text(EDGE, bottom + 36 + 16 * number, line, "small")
