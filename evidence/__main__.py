@@ -1,11 +1,9 @@
 """What was measured, and measuring it: python -m evidence VERB"""
 
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 from evidence import clients, library, page, pythons, servers, survey
-from evidence.rows import Kept, Row
 from harness.__main__ import run
 from harness.model import plain
 from harness.place import Unavailable
@@ -49,23 +47,16 @@ def main(arguments: Sequence[str]) -> int:
 def measure(interpreter: str) -> int:
     """Measure everything, and keep each part as soon as it is whole. One that fails costs itself alone."""
     status = 0
-    parts: tuple[tuple[Kept, Callable[[], list[Row]]], ...] = (
-        (survey.KEPT, partial(survey.measure, interpreter)),
-        (clients.KEPT, clients.measure),
-        (servers.KEPT, servers.measure),
-        (library.KEPT, library.measure),
-        (pythons.KEPT, pythons.measure),
-    )
-    for kept, measured in parts:
+    for part in (survey, clients, servers, library, pythons):
         try:
-            found = measured()
-            kept.write(found)
-            missing = [" ".join(kept.key(row)).strip() for row in found if "missing" in row]
+            found = survey.measure(interpreter) if part is survey else part.measure()
+            part.KEPT.write(found)
+            missing = [" ".join(part.KEPT.key(row)).strip() for row in found if "missing" in row]
         except (Unavailable, NothingTestable) as error:
             missing, status = [redacted(plain(str(error)))], 125
-        if missing and kept is not clients.KEPT:  # a browser that is not here is no failure
+        if missing and part is not clients:  # a browser that is not here is no failure
             status = 125
-        print(f"{kept.name}: {'not measured: ' + '; '.join(missing) if missing else 'measured'}", flush=True)
+        print(f"{part.KEPT.name}: {'not measured: ' + '; '.join(missing) if missing else 'measured'}", flush=True)
     page.write()
     return status
 
