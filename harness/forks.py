@@ -112,7 +112,7 @@ def attend(job: Job, trial: Any, threads: ThreadPoolExecutor, answer: dict[str, 
 
 def work(job: Job, trial: Any, memory: mmap.mmap, writing: int) -> NoReturn:
     """Do the job in this process, and end. An app's trials go into the memory, a script prints to a descriptor."""
-    me = os.getpid()
+    me, leave = os.getpid(), os._exit  # which a uvicorn may replace
     try:
         os.setsid()
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # it may end all that could end it
@@ -128,7 +128,7 @@ def work(job: Job, trial: Any, memory: mmap.mmap, writing: int) -> NoReturn:
         if os.getpid() == me:  # uvicorn may have forked
             memory.write(f"{said}\n".encode())
     finally:
-        os._exit(125)  # of a script that could not be started it is the status
+        leave(125)  # of a script that could not be started it is the status
 
 
 def copy(reading: int, file: str, answer: dict[str, Any]) -> None:

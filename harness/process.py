@@ -50,7 +50,11 @@ class Forks:
         answer = fork.ask(job)
         if answer is None or answer["error"]:  # a uvicorn may have done it, and the next one is not to suffer for it
             fork.close()
-            why = f"it could not be run: {answer['error']}" if answer else "what watched it was ended or stopped"
+            why = (
+                f"it could not be run: {answer['error']}"
+                if answer
+                else "the process that watched it was ended or stopped"
+            )
             raise Inconclusive(Cause.FAILED, why)
         fork.idle = True
         if answer["status"] is None:
