@@ -52,6 +52,12 @@ for number in range(1024):
         except OSError:
             pass
 os._exit(0)""": NO_VERDICT.format(0),
+        f"""
+import gc, mmap
+for one in gc.get_objects():
+    if isinstance(one, mmap.mmap):
+        one.write({FORGED!r}.encode() + b"\\n")
+os._exit(0)""": NO_VERDICT.format(0),
         "raise ImportError('\\x1b[2J\\nverdict: open')": r"inconclusive - import failed: ImportError: \x1b[2J verdict",
         "os.closerange(0, 1024)": RIGHT,
         "sys.stdout = sys.stderr = None": RIGHT,
@@ -73,6 +79,7 @@ os._exit(0)""": NO_VERDICT.format(0),
         "os.kill(os.getppid(), signal.SIGINT); time.sleep(60)": UNWATCHED,
         "os.kill(os.getppid(), signal.SIGALRM); time.sleep(60)": UNWATCHED,
         "os.kill(os.getppid(), signal.SIGSTOP)": UNWATCHED,
+        "import resource; resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (0, 0))": "inconclusive - it could",
         "os.kill(os.getppid(), signal.SIGSTOP); time.sleep(60)": UNWATCHED,
         DAEMON.format("time.sleep(60)") + "\nos.killpg(os.getpgid(os.getppid()), signal.SIGKILL)": UNWATCHED,
         "os.killpg(os.getpgid(os.getppid()), signal.SIGSTOP); time.sleep(60)": UNWATCHED,

@@ -1,6 +1,9 @@
 """A question and a uvicorn go in, trials come out: bases, folders, every case, what a uvicorn to come may be."""
 
+import os
+import py_compile
 import re
+import shutil
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +107,19 @@ def test_a_base_holds_its_pins_whatever_others_set_and_is_made_anew_where_it_is_
     assert "0.16.0" in (base.made() / "h11" / "_version.py").read_text()
 
 
+def test_what_is_not_as_it_was_released_makes_no_base(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    base = bases.of_cases(Interpreter.named())
+    base.made()
+    [cached] = [file for file in (tmp_path / "cache").rglob("_version.py") if file.parent.name == "h11"]
+    cached.write_text("__version__ = '0.16.0'")
+    shutil.rmtree(base.folder)
+    with pytest.raises(place.Unavailable, match=r"uv's cache has another h11/_version\.py than was released"):
+        base.made()
+
+
 def test_a_folder_that_cannot_be_written_is_said_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +150,35 @@ def test_a_folder_is_judged_as_it_stands_each_time(judging: Judging, source: Sou
             config.write_text(text.replace("headers: Optional", "hEaders: Optional"))
             assert judge.folder(folder)[0].cause is not None
     assert not list(folder.rglob("__pycache__"))
+
+
+def test_an_app_that_imports_a_module_of_uvicorns_gets_no_stale_bytecode(
+    judged: Judged, source: Source, tmp_path: Path
+) -> None:
+    folder = copied(source("0.20.0"), tmp_path / "a copy")
+    module = folder / "uvicorn" / "protocols" / "websockets" / "websockets_impl.py"
+    text, headers = module.read_text(), "server_state.default_headers"
+    assert headers in text
+    module.write_text(text.replace(headers, "()".ljust(len(headers))))
+    py_compile.compile(str(module))
+    times = module.stat().st_atime, module.stat().st_mtime
+    module.write_text(text)
+    os.utime(module, times)
+    (tmp_path / "app.py").write_text("import uvicorn.protocols.websockets.websockets_impl\nfrom server import *\n")
+    shutil.copy(ROOT / "server.py", tmp_path)
+    [mine] = [app({"APP": f"{tmp_path}/app.py"}, "websockets")]
+    assert judged(folder, apps=(mine,)).verdict is Verdict.rejected
+
+
+@pytest.mark.parametrize("goes_on", ["await asyncio.sleep(60)", "loop.run_in_executor(None, time.sleep, 60)"])
+def test_an_app_that_goes_on_is_judged_all_the_same(
+    goes_on: str, judged: Judged, source: Source, tmp_path: Path
+) -> None:
+    case = (ROOT / "cases" / "accept_headers.py").read_text().replace(', "headers": headers', "")
+    last = f"    loop = asyncio.get_running_loop()\n    {goes_on}\n"
+    (tmp_path / "app.py").write_text(f"import asyncio, time\n{case}{last}")
+    [mine] = [app({"APP": f"{tmp_path}/app.py"}, "websockets")]
+    assert judged(source("0.20.0"), apps=(mine,), limit=5.0).verdict is Verdict.open
 
 
 def test_an_app_of_ones_own_is_one_more_case(

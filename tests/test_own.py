@@ -96,7 +96,7 @@ def test_uvicorn_and_python_are_those_under_test(where: str, source: Source, tmp
     name, checkout, ends = "uvicorn/__init__.py", tmp_path / "checkout", ["GOOD=0.19.0", "BAD=0.20.0"]
 
     def tool(*words: str) -> Done:
-        return run(sys.executable, project / "harness", *words, "WITH=pytest", cwd=tmp_path)
+        return run(sys.executable, project / "harness", *words, "WITH=pytest", cwd=tmp_path, LC_ALL="C")
 
     before = (source("0.20.0") / name).read_text().splitlines(keepends=True)
     after = [line.replace("0.20.0", "0.20.0+mine") for line in before]
