@@ -26,15 +26,16 @@ broken fixed: %: .environments/%/ready
 	@.environments/$@/bin/python client.py $(if $(GIVEN),--ws "$$WS"); [ $$? = $(WANTED) ] || \
 	{ echo 'make $@: this is not what it shows with server.py as it was; if it is, try make clean first' >&2; exit 1; }
 
-# An environment is built aside, and named once it is whole. Of several makes at once the first one names it: mv puts
-# what the others built into it, and they take that away. What is there and no longer fits goes first.
+# An environment is built aside, and named once it is whole. Its files are copies: whoever edits one edits no cache of
+# uv's. Of several makes at once the first one names it: mv puts what the others built into it, and they take that away.
+# What is there and no longer fits goes first.
 .environments/%/ready: requirements-%.txt
 	@echo "Building $(@D) (once)" >&2; set -e; mkdir -p .environments; new=.environments/new.$$$$; \
 	trap 'rm -rf $$new $(@D)/new.$$$$' EXIT; trap 'exit 1' HUP INT TERM; \
 	$(if $(filter harness tests,$*),$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "$(TOO_OLD)")';) \
 	[ ! -e $(@D) ] || { [ -e $@ ] && [ ! $@ -ot $< ]; } || rm -rf $(@D); \
 	if command -v uv >/dev/null; then uv venv -q --no-project --no-python-downloads --python $(PYTHON) $$new; \
-	uv pip install -q --python $$new -r $<; \
+	uv pip install -q --link-mode copy --python $$new -r $<; \
 	else $(PYTHON) -m venv $$new; $$new/bin/python -m pip install -q --disable-pip-version-check -r $<; fi; \
 	touch -r $< $$new/ready; mv $$new $(@D)
 TOO_OLD = make: this needs Python 3.10 or later: try PYTHON=python3.12
