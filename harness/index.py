@@ -127,7 +127,9 @@ class Index:
 
         def build(new: Path) -> None:
             wheel = new.parent / "uvicorn.whl"
-            file = next(file for file in self.page("uvicorn").files if self._wheel(file) == release.wheel)
+            file = next((one for one in self.page("uvicorn").files if self._wheel(one) == release.wheel), None)
+            if not file:
+                raise Unavailable(f"the index has another wheel of uvicorn {release.version} by now, or none")
             try:
                 client, promised = self.client, bool(file.digests)
                 _in_background(lambda: client.download_package(file, wheel, promised, timeout=TIMEOUT)).result(LIMIT)

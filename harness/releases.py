@@ -225,6 +225,11 @@ def ranges(releases: Sequence[Release], trials: Sequence[Trial]) -> list[Range]:
     return [Range(group[0][0], group[-1][0], group[0][1], len(group)) for group in groups]
 
 
+def between(releases: Sequence[Release], change: Change) -> Sequence[Release]:
+    """Those of all releases that lie between the two sides of a change."""
+    return releases[releases.index(change.last) + 1 : releases.index(change.first)]
+
+
 def changes(releases: Sequence[Release], trials: Sequence[Trial]) -> list[Change]:
     """Every change of the verdict; what cannot be judged lies between, unseen."""
     judged = [at for at, trial in enumerate(trials) if not trial.cause]

@@ -131,8 +131,7 @@ def measured(found: Found, index: Index) -> list[str]:
         says = "opens" if trial.verdict is Verdict.open else inline(why(trial))
         rows.append(f"| {one.version} ({names[one]}) | {one.released} | {sent} | {says} |")
     if change:
-        known = index.releases("uvicorn")
-        between = [one.version for one in known[known.index(change.last) + 1 : known.index(change.first)]]
+        between = [one.version for one in releases.between(index.releases("uvicorn"), change)]
         without = f"; between the two, {', '.join(between)} got no verdict" if between else ""
         last = f"What changed from {change.last.version} to {change.first.version}: {compare(change)}{without}."
     else:

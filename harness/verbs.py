@@ -56,8 +56,7 @@ def bisect_releases(words: Words) -> int:
     print(f"{first}: {change.first.dated}" + (" or one of these" if among else ""))
     print(f"what changed: {compare(change)}")
     print(f"release notes: {UPSTREAM}/releases/tag/{change.first.version}")
-    known = index.releases("uvicorn")
-    between = known[known.index(change.last) + 1 : known.index(change.first)]
+    between = releases.between(index.releases("uvicorn"), change)
     left = [one.version for one in between if one not in change.untestable]
     if left:
         print(f"left out between the two: {', '.join(left)} (WITHDRAWN=yes and PRE=yes search them too)")

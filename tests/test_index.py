@@ -142,6 +142,15 @@ def test_a_wheel_is_the_one_that_its_index_promises(folder: Path, serve: Serve) 
     assert len(list((folder / "releases").glob("*"))) == 2
 
 
+def test_a_wheel_that_has_gone_from_the_index_is_said(folder: Path, serve: Serve) -> None:
+    answers = page("1.0", content=wheel("1.0"))
+    url = serve(answers)
+    [release] = Index(url, True).releases("uvicorn")
+    answers.update(page("1.0", content=wheel("1.0", "other = True\n")))
+    with pytest.raises(Unavailable, match=r"the index has another wheel of uvicorn 1\.0 by now"):
+        Index(url, True).folder(release)
+
+
 def test_a_folder_is_made_once_and_anew_where_it_is_not_as_it_was_made(folder: Path, serve: Serve) -> None:
     index = Index(serve(page("1.0", content=wheel("1.0"))), True)
     release = only(index)
