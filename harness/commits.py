@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.git import attempt, git
-from harness.model import UPSTREAM, Cause, Trial, Verdict, plain, printable
+from harness.model import UPSTREAM, Trial, Verdict, plain, printable
 from harness.place import Unavailable, scratch
-from harness.releases import LATE, NoChange
+from harness.releases import NoChange, give_up
 
-SHA = r"(?m)^([0-9a-f]{40,64})"  # where a line begins, as no subject does
-PACKAGE = ("--", "uvicorn/__init__.py")
+# A local repository's objects are read where they are, and never written. Its branches keep their names.
+CLONE = ("clone", "--quiet", "--shared", "--no-checkout", "--template=", "--origin=cloned")
+BRANCHES = tuple(f"--config=remote.cloned.fetch=+refs/{kind}/*:refs/{kind}/*" for kind in ("heads", "remotes"))
 
 
 @dataclass(frozen=True)
@@ -43,48 +42,28 @@ def described(checkout: Path, *which: str) -> list[Commit]:
 
 @contextlib.contextmanager
 def clone(repository: str) -> Iterator[Path]:
-    """A clone that is gone when the block is left. Raises Unavailable where there is nothing to search."""
-    if not shutil.which("git"):
-        raise Unavailable("git is not installed: install it, then run this again")
+    """A clone of a path or URL, gone when the block is left: each name means there what it means in the repository.
+
+    Raises Unavailable, also where commits or files are missing: git would take what is left for all there is.
+    """
+    where = str(Path(repository).expanduser()) if repository.startswith("~") else repository
     with scratch("history") as folder:
-        checkout, path = folder / "uvicorn", Path(repository)
-        with contextlib.suppress(RuntimeError):  # a user that is not there
-            path = path.expanduser()
-        origin = str(path.resolve()) if os.path.lexists(path) else repository
-        # A local repository's objects are read where they are, and never written.
-        options = ("--quiet", "--shared", "--no-checkout", "--template=", "--origin=origin")
-        try:
-            git(folder, "clone", *options, "--", origin, str(checkout))
-        except Unavailable as error:
-            wanted = "REPO is the path or the URL of a git repository of uvicorn"
-            raise Unavailable(f"cannot clone {repository} ({error}): {wanted}") from None
-        # Files that a clone left behind, git would fetch one by one, or not at all.
-        promised = r"remote\..*\.(promisor|partialclonefilter)"
-        if attempt(folder, "-C", origin, "config", "--get-regexp", promised)[0] == 0:
-            how = "run git fetch --refetch --no-filter in it, or clone anew"
-            raise Unavailable(f"{repository} is a partial clone: {how}")
+        checkout = folder / "checkout"
+        git(folder, "-C", str(Path.cwd()), *CLONE, *BRANCHES, "--", where, str(checkout))
+        if attempt(Path.cwd(), "-C", where, "config", "--get-regexp", r"^remote\..*\.promisor$")[0] == 0:
+            raise Unavailable("REPO is a partial clone: run git fetch --refetch --no-filter in it, or clone anew")
         if git(checkout, "rev-parse", "--is-shallow-repository").strip() == "true":
-            raise Unavailable(f"{repository} is a shallow clone: run git fetch --unshallow --tags in it first")
-        if not git(checkout, "log", "--all", "--max-count=1", "--format=%h", *PACKAGE):
-            raise Unavailable(f"{repository} is no git repository of uvicorn: REPO is the path or the URL of one")
+            raise Unavailable("REPO is a shallow clone: run git fetch --unshallow --tags in it first")
         yield checkout
 
 
 def commit(checkout: Path, word: str, revision: str) -> str:
-    """The full name of a tag, branch or commit. Raises Unavailable where it is not there, or is no uvicorn."""
-    # What a local repository calls origin/main is another commit than the main that was cloned from it.
-    origin = git(checkout, "config", "remote.origin.url").rstrip("\n")
-    for folder, name in ((origin, revision), (".", revision), (".", f"origin/{revision}")):
-        wanted = ("--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
-        status, printed, _ = attempt(checkout, "-C", folder, "rev-parse", *wanted)
-        if not status:
-            break
-    else:
+    """The full name of a tag, branch or commit. Raises Unavailable where it is not there."""
+    name = f"{revision}^{{commit}}"
+    status, sha, _ = attempt(checkout, "rev-parse", "--quiet", "--verify", "--end-of-options", name)
+    if status:
         raise Unavailable(f"{word}: there is no {revision} in this repository: git fetch --tags there, or name another")
-    sha = printed.strip()
-    if not git(checkout, "ls-tree", sha, *PACKAGE):
-        raise Unavailable(f"{word}={revision} has no uvicorn package: name another commit")
-    return sha
+    return sha.strip()
 
 
 def search(
@@ -94,20 +73,16 @@ def search(
 
     `judging` judges the checkout as it stands, at the commit that it is told; `say` gets a line for every commit.
     Returns the commits of which one is the first, whether that is a break, and git's log. Raises NoChange where an end
-    is not as claimed, Unavailable with git's words or the reason why an end cannot be judged.
+    is not as claimed, NothingTestable, and Unavailable with git's words or the reason why an end cannot be judged.
     """
     trials: dict[str, Trial] = {}
 
     def judged(sha: str) -> Trial:
         """The trial of the checkout, from which it is put back: a uvicorn may write to its own files."""
         trials[sha] = trial = judging(sha)
-        if [one.cause for one in trials.values()].count(Cause.LATE) >= LATE:
-            raise Unavailable(trial.reason)
-        try:
-            git(checkout, "reset", "--quiet", "--hard", sha)
-            git(checkout, "clean", "--quiet", "-ffdx")
-        except Unavailable as error:
-            raise Unavailable(f"git cannot put the checkout back: {plain(str(error))}") from None
+        give_up([*trials.values()])
+        git(checkout, "reset", "--quiet", "--hard", sha)
+        git(checkout, "clean", "--quiet", "-ffdx")
         return trial
 
     def bisect(*words: str) -> str:
@@ -125,8 +100,8 @@ def search(
     first, last = (good, bad) if breaks else (bad, good)
     terms = {trials[first].verdict: old, trials[last].verdict: new}
     said = bisect("start", f"--term-old={old}", f"--term-new={new}", last, first)
-    # Either the first one, or all that it could be, with a line for each.
-    while not (found := re.findall(rf"{SHA} is the first {new} commit$", said) or re.findall(f"{SHA}$", said)):
+    # Either the first one, or all that it could be, in lines that begin as no subject does.
+    while not (found := re.findall(rf"(?m)^([0-9a-f]{{40,64}})(?: is the first {new} commit)?$", said)):
         [at] = described(checkout, "-1")
         if at.sha in trials:
             raise Unavailable(f"{plain(said)} (git cannot go on from {at.sha[:12]})")
@@ -141,13 +116,11 @@ def search(
 def reverted(checkout: Path, sha: str, until: str) -> Commit | None:
     """The commit up to `until` or on the main branch that reverts another, by what its message says."""
     [one] = described(checkout, "-1", sha)
-    number = one.link.rpartition("/")[2]
-    told = rf"\b[Rr]everts?\b[^\n]*#{number}\b" if number else "(?!)"
-    # The clone's only branch is the repository's main one; there may be none.
-    for other in described(checkout, until, "--branches", f"^{sha}"):
-        message = f"{other.subject}\n{other.body}"
-        named = re.findall(r"This reverts commit ([0-9a-f]{7,64})", message)
-        by_name = other.subject.startswith(f'Revert "{one.subject}"') or re.search(told, message)
-        if any(map(sha.startswith, named)) or (by_name and not other.subject.startswith('Revert "Revert')):
-            return other
-    return None
+    pull = one.link.rpartition("/")[2] or "none"
+    # By its sha, its subject or its pull request; who reverts its revert names the subject and the number too.
+    named = re.compile(
+        rf'(?m)This reverts commit {sha[:7]}|\ARevert "{re.escape(one.subject)}'
+        rf'|^(?!Revert "Revert).*\b[Rr]everts?\b.*#{pull}\b'
+    )
+    newer = described(checkout, "--ignore-missing", until, "cloned/HEAD", f"^{sha}")
+    return next((other for other in newer if named.search(f"{other.subject}\n{other.body}")), None)
