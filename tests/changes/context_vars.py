@@ -5,9 +5,9 @@ Each request got an empty context from 0.39.0 (#2742) on, which 0.45.0 reverted 
 
 import contextvars
 
-from serving import answer
+from serving import answering, dialed
 
 tenant = contextvars.ContextVar("tenant", default=b"none")
 tenant.set(b"acme")
-answered = answer(lambda scope: tenant.get())
-assert answered == b"acme", answered
+seen = dialed(answering(lambda scope: tenant.get())).content
+assert seen == b"acme", seen

@@ -6,9 +6,9 @@ It said "Aborted!" and ended with 1 from 0.29.0 (#1600) on, mended in 0.30.3 (#2
 import asyncio
 import signal
 import socket
-import subprocess
-import sys
-from pathlib import Path
+
+from click.testing import CliRunner
+from uvicorn.main import main
 
 
 async def app(scope, receive, send):
@@ -19,9 +19,7 @@ async def app(scope, receive, send):
     await send({"type": "lifespan.shutdown.complete"})
 
 
-if __name__ == "__main__":
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
-    command = [sys.executable, "-m", "uvicorn", "ctrl_c:app", "--app-dir", Path(__file__).parent, "--port", port]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=5)
-    assert ended.returncode == 0, ended.stderr
+with socket.create_server(("127.0.0.1", 0)) as free:
+    port = str(free.getsockname()[1])
+ended = CliRunner().invoke(main, ["__main__:app", "--port", port])
+assert ended.exit_code == 0, ended.output

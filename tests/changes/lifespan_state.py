@@ -13,5 +13,5 @@ def body(scope):
     return found
 
 
-seen = dialed(answering(body), lambda connection, _: [get(connection)[1] for _ in range(2)])
+seen = dialed(answering(body), lambda connection: [get(connection).content for _ in range(2)])
 assert seen == [b"{}", b"{}"], seen

@@ -3,18 +3,8 @@
 It was ignored in 0.48.0 (#2944); 0.49.0 undid that (#2971).
 """
 
-import asyncio
+from serving import answering, dialed, get
 
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-
-clients = []
-
-
-async def app(scope, receive, send):
-    clients.append(scope["client"][0])
-
-
-headers = [(b"x-forwarded-for", b"192.0.2.1"), (b"x-forwarded-for", b"192.0.2.2")]
-scope = {"type": "http", "scheme": "http", "client": ("127.0.0.1", 5000), "headers": headers}
-asyncio.run(ProxyHeadersMiddleware(app, trusted_hosts="127.0.0.1")(scope, None, None))
-assert clients == ["192.0.2.2"], clients
+forwarded = [("X-Forwarded-For", "192.0.2.1"), ("X-Forwarded-For", "192.0.2.2")]
+answer = dialed(answering(lambda scope: scope["client"][0].encode()), lambda connection: get(connection, *forwarded))
+assert answer.content == b"192.0.2.2", answer.content

@@ -3,7 +3,7 @@
 Since 0.26.0 (#2213) it begins with the root path, as the ASGI specification says.
 """
 
-from serving import answer
+from serving import answering, dialed
 
-path = answer(lambda scope: scope["path"].encode(), path="/items", root_path="/api")
-assert path == b"/items", path
+path = dialed(answering(lambda scope: scope["path"].encode()), root_path="/api").content
+assert path == b"/", path

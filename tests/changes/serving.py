@@ -7,13 +7,30 @@ from http.client import HTTPConnection
 import uvicorn
 
 
-def dialed(app, client, **options):
-    """What client(connection, server) returns; the server has these options, and stops then at the latest."""
+def get(connection, *headers):
+    """The response to a GET with these headers, each a name and a value; its body is `content`."""
+    connection.putrequest("GET", "/")
+    for name, value in headers:
+        connection.putheader(name, value)
+    connection.endheaders()
+    response = connection.getresponse()
+    response.content = response.read()
+    return response
+
+
+def dialed(app, client=get, **options):
+    """What client(connection) returns; the server has these options, is `connection.server`, and stops then."""
     with ThreadPoolExecutor() as pool, socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error", **options))
-        asked = pool.submit(client, HTTPConnection(*listener.getsockname(), timeout=5), server)
-        asked.add_done_callback(lambda _: setattr(server, "should_exit", True))
-        server.run(sockets=[listener])
+        connection = HTTPConnection(*listener.getsockname(), timeout=5)
+        connection.server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="error", **options))
+
+        def stop(_):
+            connection.close()
+            connection.server.should_exit = True
+
+        asked = pool.submit(client, connection)
+        asked.add_done_callback(stop)
+        connection.server.run(sockets=[listener])
     return asked.result()
 
 
@@ -27,15 +44,3 @@ def answering(body):
         await send({"type": "http.response.body", "body": content})
 
     return app
-
-
-def get(connection, path="/"):
-    """The headers and the body of the response to a GET."""
-    connection.request("GET", path)
-    response = connection.getresponse()
-    return response.headers, response.read()
-
-
-def answer(body, path="/", **options):
-    """The body of the response to one GET."""
-    return dialed(answering(body), lambda connection, _: get(connection, path), **options)[1]

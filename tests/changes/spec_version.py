@@ -3,7 +3,7 @@
 2.1 before 0.17.1 (#1337); 2.4 from 0.28.0 (#2220), whose revert in 0.28.1 left it so, to 0.32.1 (#2513).
 """
 
-from serving import answer
+from serving import answering, dialed
 
-version = answer(lambda scope: scope["asgi"]["spec_version"].encode())
+version = dialed(answering(lambda scope: scope["asgi"]["spec_version"].encode())).content
 assert version == b"2.3", version

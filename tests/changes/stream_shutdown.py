@@ -18,11 +18,11 @@ async def app(scope, receive, send):
         await send({"type": "http.response.body", "body": b"half"})
 
 
-def client(connection, server):
+def client(connection):
     connection.request("GET", "/")
     response = connection.getresponse()
     assert response.read(4) == b"half"
-    server.should_exit = True
+    connection.server.should_exit = True
     return response.read()
 
 

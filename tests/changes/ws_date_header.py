@@ -3,8 +3,10 @@
 Two since 0.50.0 (#2985), mended in 0.52.4 (#3078). Up to 0.13.4 (#929) the newest websockets answers 500 instead.
 """
 
-from serving import dialed
-from websockets.sync.client import connect
+from serving import dialed, get
+
+HANDSHAKE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+HANDSHAKE["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
 async def app(scope, receive, send):
@@ -13,10 +15,6 @@ async def app(scope, receive, send):
     await receive()
 
 
-def client(connection, server):
-    with connect(f"ws://{connection.host}:{connection.port}") as socket:
-        return socket.response.headers.get_all("Date")
-
-
-dates = dialed(app, client)
-assert len(dates) == 1, dates
+response = dialed(app, lambda connection: get(connection, *HANDSHAKE.items()))
+dates = response.headers.get_all("Date")
+assert (response.status, len(dates)) == (101, 1), (response.status, dates)
