@@ -1,7 +1,6 @@
 """The Pythons on which the root was tried by hand: plain venv and pip, then `python client.py`."""
 
 import re
-from pathlib import Path
 
 from packaging.version import Version
 from tqdm.contrib.concurrent import thread_map
@@ -19,28 +18,25 @@ KEPT = Kept("pythons", lambda row: (row["name"],), lambda name: Version(name.rem
 
 def measure() -> list[Row]:
     """A row for each of these Pythons that is here."""
-    found = thread_map(_rows, VERSIONS, max_workers=2, disable=None, leave=False, unit="Python")
-    return [row for rows in found for row in rows]
+    found = thread_map(_row, VERSIONS, max_workers=2, disable=None, leave=False, unit="Python")
+    return [row for row in found if row]
 
 
-def _rows(version: str) -> list[Row]:
+def _row(version: str) -> Row:
     try:
         python = Interpreter.named(version)
     except Unavailable:
-        return []
+        return {}
     row = {"name": f"Python {version}", "version": python.version, **here()}
     try:
         with place.scratch("python") as folder:
             place.run([python.path, "-m", "venv", "venv"], folder)
-            return [row | {which: _said(folder, which) for which in ("broken", "fixed")}]
+            inside = f"{folder}/venv/bin/python"
+            pip = [inside, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+            for which in ("broken", "fixed"):
+                place.run([*pip, "-r", f"{ROOT}/requirements-{which}.txt"], folder)
+                _, printed, _ = place.execute([inside, f"{ROOT}/client.py"], folder)
+                row[which] = "".join(re.findall(r"(?m)^verdict: (\w+)", printed)) or "inconclusive"
     except Unavailable as error:
-        return [row | {"missing": plain(str(error))}]
-
-
-def _said(folder: Path, which: str) -> str:
-    """The verdict with the pins of one requirements file. Raises Unavailable where they cannot be installed."""
-    inside, requirements = str(folder / "venv" / "bin" / "python"), str(ROOT / f"requirements-{which}.txt")
-    place.run([inside, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", requirements], folder)
-    _, printed, _ = place.execute([inside, str(ROOT / "client.py")], folder)
-    said = re.search(r"(?m)^verdict: (\w+)", printed)
-    return said[1] if said else "inconclusive"
+        row["missing"] = plain(str(error))
+    return row

@@ -9,16 +9,14 @@ from collections.abc import Mapping
 from tqdm.contrib.concurrent import thread_map
 
 from evidence import processes
+from evidence.clients.dialing import OFFERED
 from evidence.rows import Kept, Row, here
 from harness import place
 from harness.model import plain
 from harness.place import ROOT, Unavailable
 
-SWITCHED = "HTTP/1.1 101"
 # What the client offers in each case; what the app does in it stands in served.py.
-OFFERS = dict.fromkeys(("accept-headers", "header-alone", "none"), "ocpp2.0.1") | {
-    "unsplit-offer": "ocpp2.0.1, ocpp1.6"
-}
+CASES = {"accept-headers": OFFERED, "header-alone": OFFERED, "none": OFFERED, "unsplit-offer": f"{OFFERED}, ocpp1.6"}
 UPGRADE = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
@@ -41,8 +39,8 @@ SERVERS = {
     "uvicorn served:app --ws websockets --port {port}": "uvicorn==0.20.0 websockets==10.4 h11==0.16.0 click==7.1.2",
     "uvicorn served:app --port {port}": "uvicorn==0.54.0 websockets==17.4 h11==0.16.0 click==8.5.1",
 }
-# A row is one server in one case: its option for headers of every response, the status line, the header's lines, the
-# scope's subprotocols, and the last error that it logged.
+# A row is one server in one case: its option for headers of every response, by its help; the status line, the header's
+# lines, the scope's subprotocols, and the last error that it logged.
 KEPT = Kept("servers", lambda row: (row["name"], row["version"], row["case"]))
 
 
@@ -54,38 +52,30 @@ def measure(servers: Mapping[str, str] = SERVERS) -> list[Row]:
 
 def _rows(command: str, pins: str) -> list[Row]:
     name, version = pins.split()[0].split("==")
-    about, rows = {"name": name, "version": version, **here()}, []
-    for case in OFFERS:
-        try:
-            result = {"configured": configured(command.split()[0], pins), "case": case, **answer(command, pins, case)}
-        except (Unavailable, OSError, http.client.HTTPException) as error:
-            result = {"case": case, "missing": plain(str(error))}
-        rows.append(about | result)
-    return rows
-
-
-def configured(module: str, pins: str) -> str:
-    """The option that adds headers to every response, as uvicorn's `--header` does, by a server's help; or nothing.
-
-    Raises Unavailable.
-    """
-    python, environment = processes.python(pins.split())
-    with place.scratch("asking") as aside:
-        help_ = place.run([*python, "-m", module, "--help"], aside, environment)
-    return ", ".join(dict.fromkeys(re.findall(r"(?<![\w-])--headers?\b(?!-)", help_))) or "nothing"
+    about = {"name": name, "version": version, **here()}
+    try:
+        python, environment = processes.python(pins)
+        with place.scratch("asking") as aside:
+            help_ = place.run([*python, "-m", command.split()[0], "--help"], aside, environment)
+        options = dict.fromkeys(re.findall(r"(?<![\w-])--headers?\b(?!-)", help_))
+        about["configured"] = ", ".join(options) or "nothing"
+        return [{**about, "case": case, **answer(command, pins, case)} for case in CASES]
+    except (Unavailable, OSError, http.client.HTTPException) as error:
+        return [{**about, "case": case, "missing": plain(str(error))} for case in CASES]
 
 
 def answer(command: str, pins: str, case: str) -> Row:
     """What a server that is started anew answers to a handshake. Raises Unavailable, OSError, HTTPException."""
-    with processes.serving(ROOT / "evidence" / "served.py", pins.split(), ["-m", *command.split()]) as (port, log):
+    with processes.serving(ROOT / "evidence" / "served.py", pins, f"-m {command}") as (port, log):
         client = http.client.HTTPConnection("127.0.0.1", port, timeout=processes.LIMIT)
         status, sent, scope = "no response", [], ""
-        client.request("GET", f"/{case}", headers={**UPGRADE, "Sec-WebSocket-Protocol": OFFERS[case]})
+        client.request("GET", f"/{case}", headers={**UPGRADE, "Sec-WebSocket-Protocol": CASES[case]})
         with contextlib.suppress(http.client.RemoteDisconnected), client.getresponse() as response:
             status = plain(f"HTTP/1.{response.version % 10} {response.status} {response.reason}")
             sent = [plain(value) for value in response.headers.get_all("Sec-WebSocket-Protocol", [])]
-            if status.startswith(SWITCHED):
+            if response.status == 101:
                 length = int.from_bytes(response.fp.read(2)[1:], "big")  # of the one short frame
                 scope = plain(response.fp.read(length).decode(errors="replace"))
+        client.close()
         time.sleep(0.2)  # for what it logs of that
         return {"status": status, "sent": sent, "scope": scope, "logged": processes.last_error(log)}

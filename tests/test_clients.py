@@ -5,16 +5,13 @@ import socket
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from evidence import clients
-from evidence.clients import browsers
+from evidence import clients, processes
 from evidence.clients.browsers import BROWSERS, Browser
 from evidence.rows import said
 from harness import place
-from harness.place import Unavailable
 
 KEPT = clients.KEPT.read()
 NAMED = dict(clients.clients())  # of websockets, one of them
@@ -22,11 +19,11 @@ NAMED = dict(clients.clients())  # of websockets, one of them
 
 @pytest.mark.slow
 def test_the_clients_say_what_the_evidence_says_also_where_a_proxy_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    others = {*BROWSERS} | (set() if shutil.which("npm") else {"ws", "undici"})
+    others = {*BROWSERS} | (set() if shutil.which("npm") else {*clients.MODULES})
     own = [client for client in clients.clients() if client[0] not in others]
     for _, ready in own:  # here a proxy may be needed
         ready()
-    with clients.serving("server.py"), clients.serving("cases/none.py"):
+    with clients.serving("server.py"):
         pass
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -43,25 +40,24 @@ def test_the_browsers_say_what_the_evidence_says(name: str) -> None:
 
 
 def test_a_client_that_hangs_crashes_prints_junk_or_is_missing_costs_its_row_alone(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(place, "LIMIT", 1)
     programs = {
         "import time; time.sleep(60)": "did not end within 1 s",
         "open('/no/such/file')": "No such file or directory: 'file'",
         "pass": "Expecting value",
-        "print('{}')": "'opened'",
-        "print(1)": "not iterable",
     }
 
     def ready(program: str) -> tuple[str, clients.Dial]:
         return "1", partial(clients.run, [sys.executable, "-c", program])
 
-    missing = ("missing", Browser(("no-such-browser",), "", "").ready)
-    *found, last = clients.measure([*((program, partial(ready, program)) for program in programs), missing])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    broken = [(program, partial(ready, program)) for program in programs]
+    *found, node, firefox = clients.measure([*broken, *((name, NAMED[name]) for name in ("ws", "firefox"))])
     for row, words in zip(found, programs.values(), strict=True):
         assert (row["outcome"], row["control"], words in row["reason"]) == ("failed", "failed", True)
-    assert last == {"name": "missing", "version": "", "missing": "no-such-browser is not installed"}
+    assert (node["missing"], firefox["missing"]) == ("node is not installed", "firefox is not installed")
 
 
 def test_who_never_got_a_101_or_does_not_open_the_control_has_failed_and_not_refused(tmp_path: Path) -> None:
@@ -75,39 +71,24 @@ def test_who_never_got_a_101_or_does_not_open_the_control_has_failed_and_not_ref
         socket.create_connection(("127.0.0.1", broken[0]))
 
 
-def browser(folder: Path, script: str) -> Browser:
-    (folder / "browser").write_text(f"#!/bin/sh\n{script}\nsleep 60 &\nwait\n")
-    (folder / "browser").chmod(0o755)
-    return Browser((str(folder / "browser"),), "", r"failed: ([^\n]+)")
-
-
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("printed", "told"),
     [
-        ("", (False, None, "")),
-        ("failed: its words", (False, None, "its words")),
-        ("it opened with <a>", (True, "a", "")),
-        ("it opened with <a> and a message came", (True, "a", None)),
-        ("$(cat ../../said; echo failed: later > ../../said)", (False, None, "later")),
+        ("it closed;", ("refused", None, None)),
+        ("failed: its words\nit closed;", ("refused", None, "its words")),
+        ("it opened with <a>\nit closed;", ("failed", "a", None)),
+        ("it opened with <>\na message came\nit closed;", ("opened", None, None)),
+        ("failed: its words", ("failed", None, "no answer within 2 s")),
+        ("`cat $0.log; echo failed: later > $0.log`\nit closed;", ("refused", None, "later")),  # asked again
     ],
 )
-def test_a_browser_tells_how_far_its_page_came_and_is_asked_again_where_it_keeps_its_words(
-    said: str, told: tuple[Any, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_browser_tells_how_far_its_page_came(
+    printed: str, told: tuple[str | None, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place, "FOLDER", tmp_path / "environments")
-    (tmp_path / "said").touch()
-    found = browser(tmp_path, f'echo "{said}"; echo "it closed;"').dial("ws://127.0.0.1:9")
-    assert tuple(found.values()) == told
-
-
-def test_a_browser_that_says_nothing_or_is_missing_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(browsers, "LIMIT", 0.2)
-    with pytest.raises(Unavailable, match="no answer within"):
-        browser(tmp_path, "").dial("ws://127.0.0.1:9")
-    monkeypatch.setenv("PATH", "")
-    for name, reason in (("ws", "node and npm"), ("firefox", "firefox"), ("webkitgtk", "xvfb-run")):
-        with pytest.raises(Unavailable, match=f"^{reason} (is|are) not installed"):
-            NAMED[name]()
+    monkeypatch.setattr(processes, "LIMIT", 2)
+    (tmp_path / "browser").write_text(f'echo "{printed}"\nsleep 60 &\nwait\n')
+    browser = Browser(("sh",), f"{tmp_path}/browser", r"failed: ([^\n]+)")
+    assert tuple(clients.asked(browser.dial, "ws://127.0.0.1:9").values()) == told
 
 
 def test_the_evidence_holds_every_client_and_each_opens_without_the_mistake() -> None:

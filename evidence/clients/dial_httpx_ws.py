@@ -1,5 +1,4 @@
 # /// script
-# requires-python = ">=3.11"
 # dependencies = [
 #     "httpx-ws==0.9.0", "httpx==0.28.1", "anyio==4.16.0", "certifi==2026.10.18", "h11==0.16.0",
 #     "httpcore==1.0.9", "idna==3.20", "typing-extensions==4.16.0", "wsproto==1.3.2",

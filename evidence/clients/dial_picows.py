@@ -1,5 +1,4 @@
 # /// script
-# requires-python = ">=3.11"
 # dependencies = ["picows==2.3.1", "aiofastnet==1.2.0", "multidict==7.2.1", "python-socks==3.2.1"]
 # ///
 from dialing import OFFERED, tell

@@ -1,5 +1,4 @@
 # /// script
-# requires-python = ">=3.11"
 # dependencies = ["websocket-client==1.9.2"]
 # ///
 import websocket

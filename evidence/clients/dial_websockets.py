@@ -1,5 +1,4 @@
 # /// script
-# requires-python = ">=3.11"
 # dependencies = ["websockets==17.4"]
 # ///
 from dialing import OFFERED, tell

@@ -1,5 +1,4 @@
 # /// script
-# requires-python = ">=3.11"
 # dependencies = ["wsproto==1.3.2", "h11==0.16.0"]
 # ///
 import socket
@@ -7,7 +6,7 @@ from urllib.parse import urlsplit
 
 from dialing import OFFERED, tell
 from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, Request, TextMessage
+from wsproto.events import Request, TextMessage
 
 
 @tell
@@ -15,11 +14,8 @@ async def dial(url):
     parts, connection = urlsplit(url), WSConnection(ConnectionType.CLIENT)
     with socket.create_connection((parts.hostname, parts.port)) as network:
         network.sendall(connection.send(Request(parts.netloc, parts.path, subprotocols=[OFFERED])))
-        while True:
-            connection.receive_data(network.recv(65536) or None)
-            for event in connection.events():
-                if isinstance(event, AcceptConnection):
-                    yield event.subprotocol
-                    network.sendall(connection.send(TextMessage("scope?")))
-                if isinstance(event, TextMessage):
-                    return
+        connection.receive_data(network.recv(65536))
+        for event in connection.events():
+            yield event.subprotocol
+        network.sendall(connection.send(TextMessage("scope?")))
+        network.recv(65536)

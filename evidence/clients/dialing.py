@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 OFFERED = "ocpp2.0.1"
@@ -24,20 +23,20 @@ def tell(dial: Callable[[str], AsyncIterator[str | None]]) -> None:
     """
     if len(sys.argv) == 1:
         print(version(Path(sys.argv[0]).stem.removeprefix("dial_")))
-    else:
-        signal.alarm(LIMIT)  # it ends the process, whatever it is busy with
-        print(json.dumps(asyncio.run(_told(dial, sys.argv[1]))))
-
-
-async def _told(dial: Callable[[str], AsyncIterator[str | None]], url: str) -> dict[str, Any]:
-    told: dict[str, Any] = {"opened": False, "subprotocol": None, "error": None}
-    logged = io.StringIO()
+        return
+    told, url, logged = {"outcome": "refused", "subprotocol": None, "reason": None}, sys.argv[1], io.StringIO()
     logging.basicConfig(level=logging.ERROR, stream=logged, format="; %(message)s")
-    try:
+
+    async def dialed() -> None:
         async for subprotocol in dial(url):
-            told.update(opened=True, subprotocol=subprotocol)
+            told.update(outcome="failed", subprotocol=subprotocol or None)
+        told["outcome"] = "opened"
+
+    signal.alarm(LIMIT)  # it ends the process, whatever it is busy with
+    try:
+        asyncio.run(dialed())
     except Exception as raised:
         error = getattr(raised, "exceptions", [raised])[0]  # anyio wraps it in an ExceptionGroup
         words = f"{type(error).__name__}: {error}{logged.getvalue()}"
-        told["error"] = " ".join(words.split()).replace(str(urlsplit(url).port), "PORT")
-    return told
+        told["reason"] = " ".join(words.split()).replace(str(urlsplit(url).port), "PORT")
+    print(json.dumps(told))
