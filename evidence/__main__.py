@@ -35,12 +35,9 @@ def main(arguments: Sequence[str]) -> int:
             for row in found:
                 if "missing" in row:
                     print(f"not measured: {row['name']}: {row['missing']}")
-    except Mistake as error:
-        print(plain(str(error)), file=sys.stderr)
-        return 2
-    except Unavailable as error:
+    except (Mistake, Unavailable) as error:
         print(redacted(plain(str(error))), file=sys.stderr)
-        return 125
+        return 2 if isinstance(error, Mistake) else 125
     return 0
 
 

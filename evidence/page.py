@@ -1,16 +1,15 @@
 """The page of the evidence, evidence/README.md, from the files beside it; and what the first page may say of them."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
-from operator import itemgetter
 
 from evidence import clients, library, pythons, servers, survey
 from evidence.clients.browsers import BROWSERS
 from evidence.clients.dialing import OFFERED
 from evidence.picture import MEANINGS, PICTURE, Picture
 from evidence.rows import Kept, Row, here
-from evidence.survey import PULL_REQUESTS, Survey
+from evidence.survey import PULL_REQUESTS
 from harness import asking
 from harness.known import pull
 from harness.place import ROOT, write_whole
@@ -32,8 +31,12 @@ def text() -> str:
     kept, faults = survey.read(), json.loads(PAGE.with_name("faults.json").read_text())
     files = {name: file.relative_to(ROOT) for name, file in asking.cases().items()}
     cases = "\n".join(f"- [{name}](../{file}): {MEANINGS.get(name, name)}" for name, file in files.items())
-    known = [(one, *PULL_REQUESTS[one.version]) for one in kept.releases if one.version in PULL_REQUESTS]
-    changes = "\n".join(f"- {release.dated}: {words} ({pull(number)})" for release, number, words in known)
+    known = [(one.dated, *PULL_REQUESTS[one.version]) for one in kept.releases if one.version in PULL_REQUESTS]
+    changes = "\n".join(f"- {release}: {words} ({pull(number)})" for release, number, words in known)
+    ranges: list[Row] = []
+    for name, case in kept.trials:
+        told = [f"{one.releases} {one.trial.verdict.name} {one.trial.reason}" for one in kept.ranges(name, case)]
+        ranges.append({"implementation": name, "case": case, "releases": told})
     return f"""<!-- Generated whole by `make evidence`, from the files beside it. -->
 # What was measured
 
@@ -50,18 +53,17 @@ nothing.
 Whoever opens with the subprotocol that was offered works, and nobody learns that others fail. Where it is one that
 nobody offered, code that compares finds no match.
 
-{table(clients.KEPT.read())}
+{_kept(clients.KEPT)}
 
 `refused`: the server sent its 101, and the client gave up, with this `reason`. `control`: the same without the mistake.
-{_source(clients.KEPT, "clients")}
 
 ## Who sends it
 
-{table(sorted(servers.KEPT.read(), key=itemgetter("case")))}
+{_kept(servers.KEPT)}
 
 `configured`: the option for headers of every response. `sent`: the header's lines. `scope`: what was offered, as the
 app sees it. `logged`: the last error. The app is [served.py](served.py); in `header-alone` it has the header in
-`websocket.accept` here. {_source(servers.KEPT, "servers.py")}
+`websocket.accept` here.
 
 ## Every release
 
@@ -74,27 +76,22 @@ What turned a verdict, or brought an implementation:
 The newest release is {kept.releases[-1].dated}. {" and ".join(map(inline, PINNED))} ran with the pins of
 requirements-broken.txt, {" and ".join(map(inline, NEWEST))} with the newest websockets.
 
-{_ranges(kept)}
+In no row: the {kept.hidden} releases before {kept.releases[0].version}, none of which can be judged.
 
-In no row: the {kept.hidden} releases before {kept.releases[kept.hidden].version}, none of which can be judged.
-{_source(survey.KEPT, "survey.py")}
+{_kept(survey.KEPT, ranges)}
 
 ## The library of whoever reported it
 
 ocpp-asgi accepted without `subprotocol=` in 0.3.0, for which 0.20.0 was a fix, and with it from 0.4.0 on
 ([central.py](../tests/apps/central.py), `NONE=rejected`):
 
-{table(library.KEPT.read())}
-
-{_source(library.KEPT, "library.py")}
+{_kept(library.KEPT)}
 
 ## The Pythons, and the faults
 
 What `python client.py` says with each requirements file, with plain venv and pip:
 
-{table(pythons.KEPT.read())}
-
-{_source(pythons.KEPT, "pythons.py")}
+{_kept(pythons.KEPT)}
 
 `make test-faults` put in {faults["faults"]} faults, last on {faults["measured"][:10]}: {faults["runs"]} runs,
 {faults["wrong"]} wrong verdicts, {faults["left"]} processes or files left, {faults["tracebacks"]} tracebacks.
@@ -102,34 +99,22 @@ What `python client.py` says with each requirements file, with plain venv and pi
 
 
 def table(found: Sequence[Row]) -> str:
-    """Rows as a Markdown table, without when and where they were measured."""
+    """Rows as a Markdown table, without when and where they were measured; what is in them may come from anybody."""
     names = list(dict.fromkeys(name for row in found for name in row if name not in here()))
-    return _markdown(names, ([_cell(row.get(name)) for name in names] for row in found))
+    lines = [names, ["---"] * len(names)]
+    for row in found:
+        cells = [row.get(name) or [] for name in names]
+        lines.append(["<br>".join(map(inline, [cell] if isinstance(cell, str) else cell)) for cell in cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _cell(value: str | Sequence[str] | None) -> str:
-    """What stands in a row, which may come from anybody, as Markdown."""
-    texts = [value] if isinstance(value, str) else value or []
-    return " and ".join(inline(text) for text in texts if text)
-
-
-def _markdown(titles: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in (titles, ["---"] * len(titles), *cells))
-
-
-def _source(kept: Kept, program: str) -> str:
-    """Where rows are kept, and what measured them."""
-    name, days = kept.file.name, [row["measured"] for row in kept.read()]
-    return f"From [{name}]({name}), measured by [{program}]({program}), last on {max(days, default='no day')}."
-
-
-def _ranges(kept: Survey) -> str:
-    """The ranges of releases for each implementation and case, as a Markdown table."""
-    cells = []
-    for name, case in kept.trials:
-        told = [f"{one.releases} {one.trial.verdict.name} {_cell(one.trial.reason)}" for one in kept.ranges(name, case)]
-        cells.append([name, case, "<br>".join(map(str.strip, told))])
-    return _markdown(["implementation", "case", "releases"], cells)
+def _kept(kept: Kept, shown: Sequence[Row] = ()) -> str:
+    """The table of a file, or what of it is shown instead, and where it comes from."""
+    rows, file = kept.read(), kept.file.name
+    program = kept.name if (kept.folder / kept.name).is_dir() else f"{kept.name}.py"
+    day = max((row["measured"] for row in rows), default="no day")
+    together = table(shown or sorted(rows, key=lambda row: row.get("case", "")))
+    return f"{together}\n\nFrom [{file}]({file}), measured by [{program}]({program}), last on {day}."
 
 
 def counted() -> str:
@@ -141,10 +126,8 @@ def counted() -> str:
 
 
 def facts() -> Sequence[str]:
-    """What the first page says of the evidence, in its words.
-
-    Raises ValueError where a verdict, or what websockets says, changes more often than that page tells.
-    """
+    """What the first page says of the evidence, in its words. Raises ValueError where a verdict, or what websockets
+    says, changes more often than that page tells."""
     kept, rows = survey.read(), clients.KEPT.read()
     _, reported = kept.ranges("websockets", "server-headers")
     _, accept = kept.ranges("websockets", "accept-headers")

@@ -20,13 +20,12 @@ MEANINGS = {
 # Without its first line, the comment.
 STYLE = PICTURE.with_name("picture.css").read_text().partition("\n")[2]
 WIDTH, EDGE, LEFT, RIGHT = 1000, 20, 370, 980
-MIDDLE = (LEFT + RIGHT) / 2
-TOP, ROW, BAR, LABEL, GAP = 76, 17, 14, 15, 10
-LEGEND = (
-    ("open", "it opens", EDGE),
-    ("rejected", "rejected: more than one subprotocol (in header-alone: none agreed)", 122),
-    ("unknown", "cannot be judged", 584),
-)
+TOP, ROW, LABEL = 76, 17, 15
+LEGEND = {
+    "open": (EDGE, "it opens"),
+    "rejected": (122, "rejected: more than one subprotocol (in header-alone: none agreed)"),
+    "unknown": (584, "cannot be judged"),
+}
 
 
 class Picture:
@@ -34,30 +33,37 @@ class Picture:
 
     def __init__(self, survey: Survey) -> None:
         self.survey = survey
-        self.shown = survey.releases[survey.hidden :]
-        self.step = (RIGHT - LEFT) / len(self.shown)
-        self.x = {one.version: LEFT + number * self.step for number, one in enumerate(self.shown)}
+        self.step = (RIGHT - LEFT) / len(self.survey.releases)
+        self.x = {one.version: LEFT + number * self.step for number, one in enumerate(self.survey.releases)}
         self.marks: list[str] = []
 
     def drawn(self) -> str:
         """The survey as an SVG, the same for the same survey."""
-        ends = f"uvicorn {self.shown[0].version} to {self.shown[-1].version}"
-        title = f"Does the handshake open with an offered subprotocol? {ends}"
+        first, last = self.survey.releases[0].version, self.survey.releases[-1].version
+        title = f"Does the handshake open with an offered subprotocol? uvicorn {first} to {last}"
         self.text(EDGE, 32, title, "title")
-        for kind, meaning, x in LEGEND:
+        for kind, (x, meaning) in LEGEND.items():
             self.bar(kind, x, 49, 18, meaning)
             self.text(x + 24, 60, meaning)
         self.line("change", "M746 48 v16")
         self.text(754, 60, "a release changed it (pull request)")
         labels = LABEL * max(len(self.turned(case)) for case in CASES)
-        height = labels + ROW * len(ROWS) + GAP  # of a case
+        height = labels + ROW * len(ROWS) + 10  # of a case
         bottom = TOP + height * len(CASES)
-        self.years(bottom)
+        # Behind the rows every other year is a band, and below them stand the years' names on a line.
+        for number, (year, group) in enumerate(groupby(self.survey.releases, lambda one: one.released[:4])):
+            members = [self.x[one.version] for one in group]
+            start, width = members[0], len(members) * self.step
+            if number % 2 == 0:
+                self.line("year", f"M{start:.1f} {TOP} h{width:.1f} V{bottom} h-{width:.1f}")
+            self.line("axis", f"M{start:.1f} {bottom} v6")
+            self.text(start + width / 2, bottom + 15, year, "small", "middle")
+        self.line("axis", f"M{LEFT} {bottom} H{RIGHT}")
         for number, case in enumerate(CASES):
             self.case(case, TOP + height * number + labels)
         notes = (
             "One step a release: the width of a year is its number of releases. Blank: not in that uvicorn.",
-            f"Left out: the {self.survey.hidden} releases before {self.shown[0].version}, none of which can be judged.",
+            f"Left out: the {self.survey.hidden} releases before {first}, none of which can be judged.",
             f"With the pinned websockets: {', '.join(PINNED)}. With the newest: {', '.join(NEWEST)} (the default).",
         )
         for number, line in enumerate(notes):
@@ -72,7 +78,7 @@ class Picture:
     def turned(self, case: str) -> list[str]:
         """The releases that changed a verdict of a case, those in the middle of the picture first."""
         found = {change.first.version for name in ROWS for change in self.survey.changes(name, case)}
-        return sorted(found, key=lambda release: abs(self.x[release] - MIDDLE))
+        return sorted(found, key=lambda release: abs(self.x[release] - (LEFT + RIGHT) / 2))
 
     def case(self, case: str, top: int) -> None:
         """One case: its name and meaning, its rows from `top` on, and above them what changed them."""
@@ -93,24 +99,13 @@ class Picture:
         # A label stands on the side with more room; where lines are neighbours, none crosses the other's label.
         for level, release in enumerate(self.turned(case)):
             x, y = self.x[release], top - 5 - LABEL * level
-            side, anchor = (6, "start") if x < MIDDLE else (-6, "end")
+            side, anchor = (6, "start") if x < (LEFT + RIGHT) / 2 else (-6, "end")
             number, words = PULL_REQUESTS.get(release, (0, ""))
             self.line("change", f"M{x:.1f} {y - 9} V{top + ROW * len(ROWS) - 2}")
             self.text(x + side, y, f"{release} (#{number}): {words}" if number else release, "event", anchor)
 
-    def years(self, bottom: int) -> None:
-        """Behind the rows every other year as a band, and below them the years' names on a line."""
-        for number, (year, group) in enumerate(groupby(self.shown, lambda one: one.released[:4])):
-            members = list(group)
-            x, width = self.x[members[0].version], len(members) * self.step
-            if number % 2 == 0:
-                self.line("year", f"M{x:.1f} {TOP} h{width:.1f} V{bottom} h-{width:.1f}")
-            self.line("axis", f"M{x:.1f} {bottom} v6")
-            self.text(x + width / 2, bottom + 15, year, "small", "middle")
-        self.line("axis", f"M{LEFT} {bottom} H{RIGHT}")
-
     def bar(self, kind: str, x: float, y: float, width: float, title: str) -> None:
-        shape = f'<rect class="{kind}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="{BAR}" rx="2">'
+        shape = f'<rect class="{kind}" x="{x:.1f}" y="{y}" width="{width:.1f}" height="14" rx="2">'
         self.marks.append(f"{shape}<title>{escape(title)}</title></rect>")
 
     def line(self, kind: str, path: str) -> None:

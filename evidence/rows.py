@@ -13,7 +13,7 @@ from harness import place
 # One measurement. Where it could not be made here, `missing` says why, and it is not kept.
 Row = dict[str, Any]
 # When and where it was made and with which versions: what differs in nothing else is no other measurement.
-BESIDE = {"version", "measured", "platform", "python", "websockets"}
+BESIDE = {"version", "measured", "platform", "python", "websockets", "released"}
 
 
 def here() -> Row:
@@ -51,9 +51,8 @@ class Kept:
         stay; else those of its rows that were not found go, such as those of another version.
         """
         new = {self.key(row): row for row in found if "missing" not in row}
-        missing = {self.key(row)[0] for row in found if "missing" in row}
-        whole = {name for name, *_ in new} - missing
+        whole = {name for name, *_ in new} - {self.key(row)[0] for row in found if "missing" in row}
         rows = {key: row for row in self.read() if (key := self.key(row)) in new or key[0] not in whole}
         rows |= {key: row for key, row in new.items() if said(row) != said(rows.get(key, {}))}
-        lines = [json.dumps(row) for _, row in sorted(rows.items(), key=lambda item: self.order(item[0][0]))]
-        place.write_whole(self.file, "".join(f"{line}\n" for line in lines))
+        lines = [json.dumps(rows[key]) + "\n" for key in sorted(rows, key=lambda key: self.order(key[0]))]
+        place.write_whole(self.file, "".join(lines))

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby, product, takewhile
+from typing import NamedTuple
 
 from packaging.version import Version
 
@@ -20,8 +20,6 @@ PASSING = (Cause.FAILED, Cause.LATE, Cause.OTHER_PYTHON)  # which another day or
 # sent. Where all cases have the same reason for which none can be judged, it has that, and where all
 # implementations have it too, there is one row for the release.
 KEPT = Kept("survey", lambda row: (row["uvicorn"], row.get("implementation", "")), Version)
-
-
 # What upstream changed in a release that turned a verdict or brought an implementation.
 PULL_REQUESTS = {
     "0.17.0": (1293, "websocket.accept's headers are sent"),
@@ -32,49 +30,38 @@ PULL_REQUESTS = {
 }
 
 
-@dataclass(frozen=True)
-class Survey:
-    """A whole survey: the releases, and for each implementation and case a trial of each."""
+class Survey(NamedTuple):
+    """A whole survey: how many releases at the start cannot be judged at all; the others, and for each implementation
+    and case a trial of each."""
 
+    hidden: int
     releases: Sequence[Release]
     trials: dict[tuple[str, str], list[Trial]]
 
-    @property
-    def hidden(self) -> int:
-        """How many releases at the start no implementation and case can judge."""
-        columns = zip(*self.trials.values(), strict=True)
-        return sum(1 for _ in takewhile(lambda column: all(one.cause for one in column), columns))
-
     def ranges(self, implementation: str, case: str) -> list[Range]:
-        """Runs of the other releases that agree."""
-        return releases.ranges(self.releases[self.hidden :], self.trials[implementation, case][self.hidden :])
+        return releases.ranges(self.releases, self.trials[implementation, case])
 
     def changes(self, implementation: str, case: str) -> list[Change]:
         return releases.changes(self.releases, self.trials[implementation, case])
 
 
 def measure(interpreter: str = "", only: Iterable[str] = ()) -> list[Row]:
-    """The rows of all releases, or of some.
-
-    Raises Unavailable, and NothingTestable where one after the other does not end in time.
-    """
+    """The rows of all releases, or of some. Raises Unavailable, and NothingTestable where it is no use to go on."""
     index = Index.configured()
     questions = survey.everything(index, interpreter)
     chosen = [one for one in index.releases("uvicorn") if not only or one.version in only]
     pins = {app.ws: dict(pin.split("==") for pin in one.base.requirements) for one in questions for app in one.apps}
-    dates = {row["uvicorn"]: row["released"] for row in KEPT.read()}  # not every index knows them
     found: list[Row] = []
     for release, trials in zip(chosen, survey.measure(questions, index, chosen), strict=True):
-        about = {"released": release.released or dates.get(release.version, ""), **here()}
-        about["python"] = questions[0].base.interpreter.version
+        about = {"released": release.released, **here(), "python": questions[0].base.interpreter.version}
         told = {name: _told(list(group)) for name, group in groupby(trials, lambda one: one.implementation)}
-        one = told[ROWS[0]]
-        if "cause" in one and all(one == other for other in told.values()):
-            found.append({"uvicorn": release.version, **about, **one})
-            continue
-        for name, one in told.items():
-            which = {"uvicorn": release.version, "implementation": name}
-            found.append({**which, **about, "websockets": pins[name]["websockets"], **one})
+        first = told[ROWS[0]]
+        if "cause" in first and all(one == first for one in told.values()):
+            found.append({"uvicorn": release.version, **about, **first})
+        else:
+            for name, one in told.items():
+                which = {"uvicorn": release.version, "implementation": name}
+                found.append({**which, **about, "websockets": pins[name]["websockets"], **one})
     return found
 
 
@@ -83,28 +70,25 @@ def _told(trials: Sequence[Trial]) -> Row:
     for one in trials:
         if one.cause in PASSING:
             return {"missing": one.reason}
-    whys = [{"cause": one.cause.name, "reason": _short(one)} if one.cause else {} for one in trials]
+    beside = rf"^uvicorn (did not start: |{re.escape(trials[0].uvicorn)} )?|; it has .*"  # its row tells that
+    whys = [{"cause": one.cause.name, "reason": re.sub(beside, "", one.reason)} if one.cause else {} for one in trials]
     if whys[0] and all(why == whys[0] for why in whys):
         return whys[0]
     cases = {one.case: {one.verdict.name: one.sent, **why} for one, why in zip(trials, whys, strict=True)}
     return {"ran": next((one.ran for one in trials if one.ran), ""), "cases": cases}
 
 
-def _short(trial: Trial) -> str:
-    """The reason without the words that its row tells."""
-    reason = trial.reason.partition("; it has ")[0] if trial.cause is Cause.NO_IMPLEMENTATION else trial.reason
-    return re.sub(rf"^uvicorn (did not start: |{re.escape(trial.uvicorn)} )?", "", reason)
-
-
 def read() -> Survey:
-    """The survey that is kept."""
-    rows = {KEPT.key(row): row for row in KEPT.read()}
-    dates = {row["uvicorn"]: row["released"] for row in rows.values()}
+    """The survey that is kept; what it does not have yet, such as a new case, was not measured."""
+    found = KEPT.read()
+    hidden = sum(1 for _ in takewhile(lambda row: "implementation" not in row, found))
+    rows = {KEPT.key(row): row for row in found[hidden:]}
+    dates = {version: row["released"] for (version, _), row in rows.items()}
     trials = {}
     for name, case in product(ROWS, CASES):
         told = ((version, rows.get((version, name)) or rows.get((version, ""), {})) for version in dates)
         trials[name, case] = [_trial(version, name, case, row) for version, row in told]
-    return Survey([Release(version, date, False, "", "") for version, date in dates.items()], trials)
+    return Survey(hidden, [Release(version, date, False, "", "") for version, date in dates.items()], trials)
 
 
 def _trial(version: str, name: str, case: str, row: Row) -> Trial:
