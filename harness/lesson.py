@@ -2,29 +2,99 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from itertools import dropwhile
+from textwrap import shorten
+from typing import NamedTuple
 
 from harness import releases
 from harness.base import Interpreter
 from harness.index import Index, Release
+from harness.model import HEADER
 from harness.place import ROOT, Unavailable
-from harness.search import Answer, Found, search
-from harness.steps import OLDEST, QUESTIONS, STEPS, TELLS, VERDICTS, Step
+from harness.search import Answer, search
 from harness.words import Words
 
 WIDTH = 79  # columns
+OLDEST = "0.12.1"  # the first that the pins of the cases can judge
+TELLS = re.compile(f"(?i)< (HTTP|{HEADER})|verdict: |(last|first) (good|bad|fixed): ")  # lines of a command that tell
 ANSWERS = {"good": Answer.GOOD, "bad": Answer.BAD, "skip": Answer.UNTESTABLE}
+WORDS = {"open": "good", "rejected": "bad", "inconclusive": "skip"}  # for a verdict
+Choices = Mapping[str, str]  # the first whose pattern is found in what was measured is true
 
 
-class Back(Exception):
-    """The learner takes an answer back."""
+class Step(NamedTuple):
+    """A question; the command whose output answers it, and why it is so."""
+
+    asks: str
+    choices: Choices
+    command: str
+    why: str
+
+
+LINES = {"two or more": f"< {HEADER}.*< {HEADER}", "one": f"< {HEADER}", "none": "verdict: "}
+VERDICTS = {"it opens": "verdict: open", "it is refused": "verdict: rejected", "neither": "verdict: inconclusive"}
+CHANGES = {"the first bad": "first bad: 0.20.0", "the first fixed": "first fixed: 0.20.0", "neither": "first "}
+BROKEN, CONTROL = "make broken", "make try UVICORN=0.20.0 CASE=none"
+ALONE = "make bisect CASE=header-alone GOOD=0.22.0 BAD=0.18.0"
+STEPS = (
+    Step(
+        """The app accepts with subprotocol='ocpp2.0.1', and uvicorn is told in headers=
+to send Sec-WebSocket-Protocol: ocpp2.0.1, ocpp2.0, ocpp1.6 as well.
+How many lines of this header has the response of uvicorn 0.20.0?""",
+        LINES,
+        BROKEN,
+        """uvicorn writes a line for subprotocol=, and adds headers= as it is. RFC 6455
+allows one line.""",
+    ),
+    Step(
+        "The same app and client with uvicorn 0.19.0, one release earlier. How many now?",
+        LINES,
+        "make fixed",
+        "Before #1606, in 0.20.0, headers= did not reach WebSocket responses.",
+    ),
+    Step(
+        "Is uvicorn 0.20.0 at fault? Keep it, and take the header out of headers=.",
+        VERDICTS,
+        CONTROL,
+        "The header is the server's to send. This is the control, and the repair.",
+    ),
+    Step(
+        """Now the header is in the headers of websocket.accept, and uvicorn is 0.18.3,
+which is older than 0.19.0. What happens?""",
+        VERDICTS,
+        "make try UVICORN=0.18.3 CASE=accept-headers",
+        "uvicorn sends those headers since #1293, in 0.17.0: another way to the failure.",
+    ),
+    Step(
+        """Pages say: upgrade to 0.20.0. Another app leaves the header to headers=, and
+accepts without subprotocol=. Which release is 0.20.0 for that app?""",
+        CHANGES,
+        ALONE,
+        """Until then nothing was agreed, and since then the value of headers= is.
+The change that broke the one app mended the other.""",
+    ),
+)
+# What all of it has shown answers these.
+QUESTIONS: Mapping[str, Choices] = {
+    "What opens the handshake of the reported app?": {
+        "the newest release": "newest: good",
+        "0.20.0": f"{BROKEN}: one",
+        "0.20.0 without the header in headers=": f"{CONTROL}: it opens",
+    },
+    "Which is the first release that fails for it?": {
+        version: f"first bad: {version}" for version in ("0.17.0", "0.19.0", "0.20.0")
+    },
+    "Whom does 'upgrade to 0.20.0' help? One whose app has the header in headers=,": {
+        "with subprotocol= or without it": f"{BROKEN}: one.*{ALONE}: the first fixed",
+        "and passes subprotocol=": f"{BROKEN}: one",
+        "and passes no subprotocol=": f"{ALONE}: the first fixed",
+    },
+}
 
 
 def teach(words: Words) -> int:
@@ -32,106 +102,81 @@ def teach(words: Words) -> int:
 
     Raises Unavailable where something cannot be measured.
     """
-    for number, step in enumerate(() if words.get("AT") == "bisect" else STEPS, 1):
+    for number, (asks, choices, command, why) in enumerate(() if words.get("AT") == "bisect" else STEPS, 1):
         print(f"\n\n--- {number} of {len(STEPS)}")
-        said = predicted(step)
-        lines = run(step.command)
-        print(f"\n$ {step.command}\n...", *lines, sep="\n")
-        print(f"\n{compared(said, true(step.choices, lines))}\n{step.why}", flush=True)
+        said, lines = predicted(asks, choices), run(command)
+        print(f"\n$ {command}\n...", *lines, "", sep="\n")
+        compare(said, true(choices, lines))
+        print(why)
         ask("Enter goes on. ", [""])
     measured = judge_yourself()
     measured += [f"{step.command}: {true(step.choices, run(step.command))}" for step in STEPS]
-    summary = []
-    for last in QUESTIONS:
+    for asks, choices in QUESTIONS.items():
         print("\n")
-        said = predicted(last)
-        summary += [last.asks, compared(said, true(last.choices, measured))]
-    print("\n\n--- What you said, and what was measured", *summary, sep="\n", flush=True)
+        compare(predicted(asks, choices), true(choices, measured))
     return 0
 
 
 @cache
 def run(command: str) -> list[str]:
     """Run a command, and return the lines that tell, cut to the terminal. Raises Unavailable where none does."""
-    # This make's own words are not for the make that it starts.
-    others = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "GNUMAKE"))}
-    done = subprocess.run(
-        [*command.split(), "--silent"], cwd=ROOT, env=others, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
-    lines = [line for line in done.stdout.splitlines() if re.match(TELLS, line, re.IGNORECASE)]
-    undecided = lines and lines[-1].startswith("verdict: inconclusive")  # which is an answer too
-    if not lines or (done.returncode and not undecided):
+    env = {**os.environ, "MAKEFLAGS": "s"}  # without what this make was told
+    done = subprocess.run(command.split(), cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    lines = [shorten(line, WIDTH, placeholder="...") for line in done.stdout.splitlines() if TELLS.match(line)]
+    if not lines:
         raise Unavailable(f"{command} did not answer: {' '.join(done.stderr.splitlines()[-2:])}")
-    return [line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..." for line in lines]
+    return lines
 
 
 def judge_yourself() -> list[str]:
-    """Let the learner judge releases, and then the tool.
+    """Let the learner judge releases, and then the tool. Returns what the tool finds, and what the newest release is.
 
-    Returns what the tool finds, and what the newest release is. Raises Unavailable.
+    Raises Unavailable, also where there is nothing to bisect.
     """
-    usable = releases.usable(Index.configured().releases("uvicorn"), Interpreter.named().version)
-    among = list(dropwhile(lambda one: one.version != OLDEST, usable))
-    given: dict[Release, str] = {}
+    found, mistakes = run("make bisect"), []
+    among = releases.usable(Index.configured().releases("uvicorn"), Interpreter.named().version)
+    among = among[[one.version for one in among].index(OLDEST) :]
 
-    def tried(one: Release) -> list[str]:
-        return run(f"make try UVICORN={one.version}")
+    def tried(one: Release) -> tuple[list[str], str]:
+        *response, verdict = run(f"make try UVICORN={one.version}")
+        return response, WORDS[verdict.split()[1]]
 
-    def of_client(one: Release) -> str:
-        return dict(zip(VERDICTS, ANSWERS, strict=True))[true(VERDICTS, tried(one))]
+    def judged(one: Release, left: int) -> Answer:
+        response, right = tried(one)
+        print(f"\nuvicorn {one.dated}, at most {left} to judge", *response, sep="\n")
+        said = ask("good, bad or skip? ", ANSWERS) or right
+        if said != right:
+            mistakes.append(f"{one.version}: you said {said}, client.py says {right}.")
+        return ANSWERS[said]
 
-    def of_learner(one: Release, left: int) -> Answer:
-        if one not in given:
-            more = f"at most {left - 1} more" if left > 1 else "the last step"
-            response = tried(one)[:-1]  # without the verdict
-            print(f"\nuvicorn {one.dated}, {more}", *response, sep="\n", flush=True)
-            word = ask("good, bad, skip or back? ", [*ANSWERS, "back"]) or of_client(one)
-            if word == "back":
-                if given:
-                    given.popitem()
-                raise Back
-            given[one] = word
-        return ANSWERS[given[one]]
-
-    ends = [of_client(among[0]), of_client(among[-1])]
-    told = f"{among[0].version} is {ends[0]} and {among[-1].version} is {ends[1]}"
-    if ends != ["good", "bad"]:
-        raise Unavailable(f"{told}: there is nothing to bisect")
-    print(f"\n\n--- Judge a bisect yourself: {told}, client.py says.")
-    print("Of each release you see the response. Say good, bad or skip; back undoes.")
-    yours: Found[Release] | None = None
-    while not yours:
-        with contextlib.suppress(Back):
-            yours = search(among, of_learner)
+    oldest, newest = (tried(one)[1] for one in (among[0], among[-1]))
+    print(f"\n\n--- Judge a bisect yourself: {OLDEST} is {oldest} and {among[-1].version} is {newest}, client.py says.")
+    print("Of each release you see the response. Say good or bad, or skip it.")
+    yours = search(among, judged)
     landed = [f"last good: {yours.last_good.dated}", f"first bad: {yours.first_bad.dated}"]
-    print("\nWhere you land:", *landed, sep="\n")
-    for one, word in given.items():
-        if word != of_client(one):
-            print(f"{one.version}: you said {word}, client.py says {of_client(one)}.")
-    found = run("make bisect")
-    print("\n$ make bisect\n...", *found, sep="\n")
-    print("The same." if landed == found else "Not the same.", flush=True)
-    return [*found, f"newest: {ends[1]}"]
+    print("\nWhere you land:", *landed, *mistakes, "\n$ make bisect\n...", *found, sep="\n")
+    print("The same." if landed == found else "Not the same.")
+    return [*found, f"newest: {newest}"]
 
 
-def predicted(step: Step) -> str:
+def predicted(asks: str, choices: Choices) -> str:
     """Ask, and return the choice that the learner makes; empty where nobody is at the terminal."""
-    choices = dict(zip("abc", step.choices, strict=True))
-    print(step.asks, *(f"  {letter}) {text}" for letter, text in choices.items()), sep="\n", flush=True)
-    return choices.get(ask("a, b or c? ", choices), "")
+    letters = dict(zip("abc", choices, strict=True))
+    print(asks, *(f"  {letter}) {choice}" for letter, choice in letters.items()), sep="\n")
+    return letters.get(ask("a, b or c? ", letters), "")
 
 
-def true(choices: Mapping[str, str], measured: Iterable[str]) -> str:
+def true(choices: Choices, measured: Sequence[str]) -> str:
     """The first choice whose pattern is in what was measured; empty where none is."""
     text = "\n".join(measured)
-    found = (choice for choice, pattern in choices.items() if re.search(pattern, text, re.DOTALL | re.IGNORECASE))
-    return next(found, "")
+    return next((choice for choice, pattern in choices.items() if re.search(f"(?si){pattern}", text)), "")
 
 
-def compared(said: str, measured: str) -> str:
-    """What was said beside what was measured."""
-    what = f"Measured: {measured or 'nothing that decides it'}."
-    return f"{what} You said so." if said == measured else f"{what}\nYou said: {said}." if said else what
+def compare(said: str, measured: str) -> None:
+    """Show what was measured, and beside it what was said where something was."""
+    print(f"Measured: {measured or 'nothing that decides it'}.")
+    if said:
+        print("You said so." if said == measured else f"You said: {said}.")
 
 
 def ask(prompt: str, words: Iterable[str]) -> str:
