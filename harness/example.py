@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import shlex
@@ -13,7 +12,7 @@ from pathlib import Path
 from harness.asking import REPORTED
 from harness.index import Index, Release
 from harness.judge import Judge, Question
-from harness.model import App, Verdict
+from harness.model import Verdict
 from harness.place import ROOT, scratch
 from harness.prose import fenced, folded, public
 
@@ -26,57 +25,38 @@ def given(asked: Question, index: Index, bad: Sequence[Release], good: Sequence[
     """The example as Markdown, pinned to the last bad release, and what it did just now; a line where there is none."""
     if not bad:
         return "No example: nothing fails."
-    text = public(composed(asked, bad[-1].version))
+    text = composed(asked, bad[-1].version)
     if not text or not shows(text, asked, index, bad, good):
         return "No example: no file was found that shows it by itself."
     failed, opened = (" and ".join(one.version for one in some) or "no other" for some in (bad, good))
     ran = f"Run by itself just now, it ends with status 1 with uvicorn {failed}, and with status 0 with {opened}."
     code = fenced(text, "python")
-    if code.count("\n") >= UNFOLDED:
+    if code.count("\n") > UNFOLDED:
         code = folded("repro.py", code)
     return f"{ran} `uv run repro.py` installs what it pins, and runs it.\n\n{code}"
 
 
 def composed(asked: Question, uvicorn: str) -> str:
     """The file: its pins, the app as it stands in its own file, and what serves and dials it. Empty for a package."""
-    app = asked.apps[0]
-    place, _, name = app.name.rpartition(":")
-    if not place.endswith(".py"):
+    app, base = asked.apps[0], asked.base
+    file, _, name = app.name.rpartition(":")
+    if not file.endswith(".py"):
         return ""
-    reported, show = re.split(r"\n+(?=def show)", BLOCK.sub("", REPRO.read_text()))
-    text = reported if app.case == REPORTED else served_only(BLOCK.sub("", Path(place).read_text()))
-    pins = asked.base.pins
-    if any(line.startswith("-r ") for line in asked.base.requirements):
-        pins = [f"{one}=={version}" for one, version in asked.base.versions.items()]
-    needed = [pin for pin in pins if not pin.startswith("loguru=") or "loguru" in text]  # only server.py's log needs it
-    lines = "".join(f'#   "{pin}",\n' for pin in [f"uvicorn=={uvicorn}", *needed])
-    python = ".".join(asked.base.interpreter.version.split(".")[:2])
+    *reported, show, _ = BLOCK.sub("", REPRO.read_text()).split("\n\n\n")
+    text = "\n\n\n".join(reported)
+    if app.case != REPORTED:  # what it does where it is run itself would serve for ever
+        text = re.split(r"(?m)^if __name__\b", BLOCK.sub("", Path(file).read_text()))[0].strip()
+    said = {"HEADERS": app.headers, "OFFER": app.offer, "NONE": app.none}
+    text += "".join(f"\n{own} = {json.dumps(value)}" for own, value in said.items() if value is not None)
+    given = [f"{own.lower()}={own}" for own in said if re.search(rf"(?m)^{own}\b", text)]
+    call = ", ".join([name, f'ws="{app.ws}"', f"path={json.dumps(app.path)}", *given])
+    pins = [pin for pin in base.pins if not pin.startswith("loguru=") or "loguru" in text]  # server.py alone logs
+    if any(line.startswith("-r ") for line in base.requirements):
+        pins = [f"{one}=={version}" for one, version in base.versions.items()]
+    lines = "".join(f'#   "{pin}",\n' for pin in [f"uvicorn=={uvicorn}", *pins])
+    python, _, _ = base.interpreter.version.rpartition(".")
     block = f'# /// script\n# requires-python = ">={python}"\n# dependencies = [\n{lines}# ]\n# ///\n'
-    return f"{block}{text.strip()}\n\n\n{show[: show.index('show(app, ws=')]}{call(app, name, text)}\n"
-
-
-def call(app: App, name: str, text: str) -> str:
-    """How the app is served and dialed: as the words say, else as its file does in HEADERS, OFFER and NONE."""
-    words = [name, f'ws="{app.ws}"']
-    said = (("headers", app.headers, "HEADERS"), ("offered", app.offer, "OFFER"), ("none", app.none, "NONE"))
-    for word, value, own in said:
-        if value is not None:
-            words.append(f"{word}={json.dumps(value)}")
-        elif re.search(rf"(?m)^{own}\b", text):
-            words.append(f"{word}={own}")
-    if app.path != "/":
-        words.append(f"path={json.dumps(app.path)}")
-    return f"show({', '.join(words)})"
-
-
-def served_only(text: str) -> str:
-    """A module without its docstring, and without what it does where it is run: it would serve for ever."""
-    lines = text.splitlines()
-    for node in reversed(ast.parse(text).body):
-        told = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if told or (isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)):
-            del lines[node.lineno - 1 : node.end_lineno]
-    return "\n".join(lines)
+    return public("\n\n\n".join([block + text, show, f"show({call})"]))
 
 
 def shows(text: str, asked: Question, index: Index, bad: Sequence[Release], good: Sequence[Release]) -> bool:

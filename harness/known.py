@@ -23,29 +23,19 @@ def pull(number: int) -> str:
 
 ISSUE = f"[#1778]({UPSTREAM}/issues/1778)"
 REACHES = f"`headers=` reaches WebSocket responses since {pull(1606)} (0.20.0)."
-TWICE = f"""{ISSUE} reported `Sec-WebSocket-Protocol` twice in a response: once for `subprotocol=`, and once from
-`headers=`. It ended with the maintainer saying that an app is not supposed to send this header, because the server is
-in charge of it. {pull(1780)}, which filtered it out of `headers=`, was closed unmerged.
+TWICE = f"""{ISSUE} reported `Sec-WebSocket-Protocol` twice in a response: for `subprotocol=`, and from `headers=`. It
+ended with the maintainer saying that an app is not supposed to send this header, because the server is in charge of it.
+{pull(1780)}, which filtered it out of `headers=`, was closed unmerged.
 
 [RFC 6455, section 11.3.4](https://www.rfc-editor.org/rfc/rfc6455#section-11.3.4) forbids the header more than once in a
 response. The [ASGI specification](https://asgi.readthedocs.io/en/latest/specs/www.html#accept-send-event) says that the
 `headers` of `websocket.accept` must not include it."""
-PROPOSAL = f"""A proposal with tests, in the spirit of {pull(1780)}, is in the reproduction's `upstream/README.md`:
-with `subprotocol=`, uvicorn would leave the header out of `headers=` and of the `headers` of `websocket.accept`, and
-warn."""
-KNOWN = {  # the proposal where it was tested
+PROPOSAL = """A proposal that was tested with this case, in `upstream/README.md` of the reproduction, leaves the header
+out of `headers=` and of the `headers` of `websocket.accept` where there is a `subprotocol=`, and warns."""
+KNOWN = {
     "server-headers": f"{REACHES} {TWICE}\n\n{PROPOSAL}",
-    "accept-headers": f"""uvicorn sends the `headers` of `websocket.accept`, where the header is here, since
-{pull(1293)} (0.17.0). {TWICE}\n\n{PROPOSAL}""",
-    "unsplit-offer": f"""The implementation `websockets-sansio`, added by {pull(2540)} (0.35.0), gave the app an offer
-of several names in one line as one name; {pull(3019)} (0.50.1) mended it.""",
-    "header-alone": f"""{REACHES} That is a fix for this app, and the break for the app of {ISSUE}, which passes
-`subprotocol=` too.""",
-    "none": "This is the control of the other cases: nothing but `subprotocol=` writes the header.",
-}
-TITLES = {
-    "server-headers": "Sec-WebSocket-Protocol is sent twice with subprotocol= and the header in headers=",
-    "accept-headers": "Sec-WebSocket-Protocol is sent twice with subprotocol= and the header in websocket.accept",
-    "unsplit-offer": "An offer of several subprotocols in one line reaches the app as one subprotocol",
-    "header-alone": "No subprotocol is agreed where the app leaves Sec-WebSocket-Protocol to headers=",
+    "accept-headers": f"`websocket.accept`'s `headers` are sent since {pull(1293)} (0.17.0). {TWICE}\n\n{PROPOSAL}",
+    "unsplit-offer": f"""`websockets-sansio`, added by {pull(2540)} (0.35.0), gave the app an offer of several names in
+one line as one name; {pull(3019)} (0.50.1) mended it.""",
+    "header-alone": f"{REACHES} That mends this app, and breaks that of {ISSUE}, which passes `subprotocol=` too.",
 }

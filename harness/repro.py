@@ -18,7 +18,7 @@ async def app(scope, receive, send):
     await receive()
 
 
-def show(app, ws, headers=(), offered=("ocpp2.0.1",), path="/", none="inconclusive"):
+def show(app, ws, path, headers=(), offer=("ocpp2.0.1",), none="inconclusive"):
     """Serve the app with uvicorn, dial it once, and print the response. Status 1: it fails, 0: it does not."""
     import http.client
     import os
@@ -38,19 +38,17 @@ def show(app, ws, headers=(), offered=("ocpp2.0.1",), path="/", none="inconclusi
         thread.join(0.01)
         assert thread.is_alive(), "uvicorn did not start"
     client = http.client.HTTPConnection("127.0.0.1", listener.getsockname()[1], timeout=10)
-    request = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Protocol": ", ".join(offered)}
+    request = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Protocol": ", ".join(offer)}
     request.update({"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
     client.request("GET", path, headers=request)
     response = client.getresponse()
-    print(f"uvicorn {uvicorn.__version__}, ws={ws}: {response.status} {response.reason}")
-    print(*(f"{name}: {value}" for name, value in response.getheaders()), sep="\n")
+    print(f"uvicorn {uvicorn.__version__}, ws={ws}: {response.status} {response.reason}\n{response.headers}")
     assert response.status == 101, "the handshake did not open"
     names = ", ".join(response.headers.get_all("Sec-WebSocket-Protocol", []))
     fails = "," in names or (not names and none == "rejected")
-    told = f"the response names {names or 'no subprotocol'}"
-    assert fails or names in offered, f"{told}: this neither works nor fails"
-    print(f"{'It fails' if fails else 'It works'}: {told}.", flush=True)
+    assert fails or names in offer, f"neither works nor fails: {names or 'no subprotocol'}"
+    print(f"It {'fails' if fails else 'works'}: the response names {names or 'no subprotocol'}.", flush=True)
     os._exit(fails)
 
 
-show(app, ws="websockets", headers=HEADERS)
+show(app, ws="websockets", path="/", headers=HEADERS)
