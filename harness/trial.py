@@ -7,96 +7,52 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import importlib.util
 import logging
 import re
 import socket
 import sys
-import time
 import traceback
 from dataclasses import replace
-from importlib.machinery import FileFinder, SourceFileLoader
+from importlib.machinery import SourceFileLoader
 from logging.handlers import BufferingHandler
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 import client
 from harness.model import HEADER, App, Cause, Inconclusive, Job, Trial, Verdict, plain, printable
 
 REASON = 1000  # characters
+HANDSHAKE = "handshake"  # the name of the log that websockets writes of it
 RECEIVED = re.compile(f"(?i)< {HEADER}: (.*)")
-
-
-class Observer:
-    """What is seen of one handshake."""
-
-    def __init__(self) -> None:
-        self.lines = BufferingHandler(sys.maxsize)  # the handshake, as websockets logs it
-        self.errors = BufferingHandler(sys.maxsize)  # what the server logs
-        self.errors.setLevel(logging.ERROR)
-        for name in ("uvicorn", "websockets.server"):
-            logging.getLogger(name).addHandler(self.errors)
-        self.written: list[tuple[str, str]] = []  # who wrote which value of the header
-        self.ran = ""  # the classes that handle the connection
-
-    def watched(self, app: Any, headers: Any, server: Any) -> Any:
-        """The same app, which also notes who handles the connection, and who writes the header."""
-
-        async def watching(scope: Any, receive: Any, send: Any) -> None:
-            kinds = {type(connection) for connection in server.server_state.connections}
-            self.ran = ", ".join(sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds))
-
-            async def sending(message: Any) -> None:
-                if message["type"] == "websocket.accept":
-                    self.written.append(("subprotocol=", message.get("subprotocol") or ""))
-                    self.note("headers=", headers)
-                    self.note("websocket.accept's headers", message.get("headers", []))
-                await send(message)
-
-            await app(scope, receive, sending)
-
-        return watching
-
-    def note(self, writer: str, headers: Any) -> None:
-        for pair in headers:
-            name, value = (part.decode("latin-1") if isinstance(part, bytes) else part for part in pair)
-            if name.lower() == HEADER:
-                self.written.append((writer, value))
-
-    def labelled(self, line: str) -> str:
-        """The line of the handshake, with who wrote it where it is the header in the response."""
-        header = RECEIVED.fullmatch(line)
-        if not header:
-            return line
-        writers = dict.fromkeys(writer for writer, value in self.written if value == header[1])
-        return f"{line}   <-- from {' or '.join(writers) or 'somebody else'}"
+UNSAID = {"headers": [], "offer": client.OFFERED, "none": "inconclusive"}  # where neither the job nor the app says
 
 
 def run(job: Job) -> list[Trial]:
-    """The trials of a job, in the order of its apps. Raises nothing but what a uvicorn throws out of turn."""
+    """The trials of a job, in the order of its apps."""
     trials = [Trial(job.release, app.ws, app.case) for app in job.apps]
     try:
         uvicorn = load(job)
+        for app, trial in zip(job.apps, trials):
+            trial.uvicorn = uvicorn.__version__
+            judge(uvicorn, app, trial, job.observed)
+        refuse_another(Path(job.folder).resolve())
     except Inconclusive as error:
-        return [trial.judged(Verdict.inconclusive, str(error), error.cause) for trial in trials]
-    for app, trial in zip(job.apps, trials):
-        trial.uvicorn = uvicorn.__version__
-        judge(uvicorn, app, trial, job)
-        stray = elsewhere(Path(job.folder).resolve())
-        if stray:
-            trial.judged(Verdict.inconclusive, f"uvicorn came from elsewhere: {plain(stray)}", Cause.FAILED)
+        for trial in trials:
+            trial.judged(Verdict.inconclusive, str(error), error.cause)
     return trials
 
 
-def judge(uvicorn: Any, app: App, trial: Trial, job: Job) -> None:
-    """Serve the app, dial it once, and write down what happened. Raises nothing."""
-    seen = Observer()
+def judge(uvicorn: Any, app: App, trial: Trial, observed: bool) -> None:
+    """Serve the app, dial it once, and fill in the trial."""
+    log = BufferingHandler(sys.maxsize)
+    accepted: dict[str, Any] = {}  # the app's websocket.accept
+    for name in ("uvicorn", "websockets.server"):
+        logging.getLogger(name).addHandler(log)
     try:
-        app, found = load_app(app)
+        app, asgi = load_app(app)
         # The loop is left as it is: to close it is to wait for what an app began.
-        loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(shake_hands(uvicorn, app, found, seen, job.limit))
+        asyncio.new_event_loop().run_until_complete(shake_hands(uvicorn, app, asgi, trial, log, accepted))
         trial.judged(Verdict.open, "")
     except Inconclusive as error:
         trial.judged(Verdict.inconclusive, str(error), error.cause)
@@ -106,15 +62,15 @@ def judge(uvicorn: Any, app: App, trial: Trial, job: Job) -> None:
             verdict = Verdict.rejected
         cause = None if verdict is Verdict.rejected else cause_of(error, Cause.OTHER_ANSWER)
         trial.judged(verdict, plain(reason)[:REASON], cause)
-        if job.observed and verdict is Verdict.rejected:
+        if observed and not cause:
             trial.traceback = traceback_of(error)
-    lines = [plain(record.getMessage()) for record in seen.lines.buffer]
-    trial.ran = seen.ran
+    lines = [plain(record.getMessage()) for record in log.buffer if record.name == HANDSHAKE]
     trial.sent = [header[1] for header in map(RECEIVED.fullmatch, lines) if header]
-    if job.observed:
-        trial.lines = [seen.labelled(line) for line in lines]
-    if trial.cause in (Cause.OTHER_ANSWER, Cause.FAILED) and seen.errors.buffer:
-        record = seen.errors.buffer[0]  # what comes later may follow from it
+    if observed:
+        trial.lines = [labelled(line, app.headers or [], accepted) for line in lines]
+    errors = [record for record in log.buffer if record.levelno >= logging.ERROR and record.name != HANDSHAKE]
+    if trial.cause in (Cause.OTHER_ANSWER, Cause.FAILED) and errors:
+        record = errors[0]  # what comes later may follow from it
         raised = record.exc_info and record.exc_info[1]
         trial.cause = cause_of(raised, trial.cause)
         last = record.getMessage().strip().split("\n")[-1]  # of a traceback, the exception
@@ -124,106 +80,105 @@ def judge(uvicorn: Any, app: App, trial: Trial, job: Job) -> None:
 def load(job: Job) -> Any:
     """Import uvicorn from the job's folder. Raises Inconclusive."""
     if job.changes:
-        sys.path_hooks.insert(0, lambda path: from_source(path, job.folder))
+        read_no_bytecode(job.folder)
     sys.path.insert(0, job.folder)
     try:
         uvicorn = importlib.import_module("uvicorn")
         version = getattr(uvicorn, "__version__", None)
     except BaseException as error:
         raise Inconclusive(cause_of(error), f"import failed: {describe(error)}") from error
-    if not isinstance(version, str) or not re.match(r"\d+(\.\d+)*([a-z.+-]*\d*)*$", version):
+    if version != (job.release or plain(str(version))):
         raise Inconclusive(Cause.FAILED, f"uvicorn says that its version is {version!r:.50}")
-    if job.release and version != job.release:
-        raise Inconclusive(Cause.FAILED, f"uvicorn {version} ran instead of {job.release}")
     return uvicorn
 
 
-class Source(SourceFileLoader):
-    """Bytecode is matched to its source by size and second, so it may match and be stale: none is read or written."""
+def read_no_bytecode(folder: str) -> None:
+    """For a folder that changes: bytecode is matched to its source by size and second, so it may match and be stale."""
+    stats = SourceFileLoader.path_stats
 
-    def path_stats(self, path: str) -> Any:
-        raise OSError
+    def path_stats(self: SourceFileLoader, path: str) -> Mapping[str, Any]:
+        if path.startswith(f"{folder}/"):
+            raise OSError  # then none is read or written
+        return stats(self, path)
 
-
-def from_source(path: str, folder: str) -> FileFinder:
-    """A finder for what lies in the folder. Raises ImportError for what does not."""
-    if not f"{path}/".startswith(f"{folder}/"):
-        raise ImportError
-    return FileFinder(path, (Source, [".py"]))
+    SourceFileLoader.path_stats = path_stats  # type: ignore[method-assign]
 
 
 def load_app(app: App) -> tuple[App, Any]:
-    """Import an app; what is None in the first is what its module says, or nothing to say. Raises Inconclusive."""
+    """Import an app; what is None in the first is what its module says, or UNSAID. Raises Inconclusive."""
     place, _, names = app.name.rpartition(":")
+    file = Path(place)
     kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # an app changes
     try:
-        if place.endswith(".py"):
-            # By its path, so that no other module of its name is taken for it.
-            sys.path.insert(0, str(Path(place).parent))
-            spec: Any = importlib.util.spec_from_file_location(Path(place).stem, place)
-            module = importlib.util.module_from_spec(spec)
-            sys.modules.setdefault(spec.name, module)
-            spec.loader.exec_module(module)
-        else:
-            sys.path.insert(0, app.folder)
-            module = importlib.import_module(place)
-        found: Any = module
-        for name in names.split("."):
-            found = getattr(found, name)
+        folder, module_name = (str(file.parent), file.stem) if file.suffix == ".py" else (app.folder, place)
+        sys.path.insert(0, folder)
+        module = importlib.import_module(module_name)
+        asgi = attrgetter(names)(module)
     except BaseException as error:
-        raise Inconclusive(Cause.NO_APP, f"importing {plain(Path(app.name).name)} failed: {describe(error)}") from error
+        raise Inconclusive(Cause.NO_APP, f"importing {plain(file.name)} failed: {describe(error)}") from error
     finally:
         sys.dont_write_bytecode = kept
-    headers = getattr(module, "HEADERS", []) if app.headers is None else app.headers
-    offer = app.offer or getattr(module, "OFFER", client.OFFERED)
-    return replace(app, headers=headers, offer=offer, none=app.none or getattr(module, "NONE", "inconclusive")), found
+    unsaid = {name: value for name, value in UNSAID.items() if getattr(app, name) is None}
+    said: dict[str, Any] = {name: getattr(module, name.upper(), value) for name, value in unsaid.items()}
+    return replace(app, **said), asgi
 
 
-async def shake_hands(uvicorn: Any, app: App, found: Any, seen: Observer, limit: float) -> None:
-    """Serve an ASGI app and dial it, within `limit` seconds. Raises Inconclusive, and what `client.dial` raises."""
+async def shake_hands(
+    uvicorn: Any, app: App, asgi: Any, trial: Trial, log: logging.Handler, accepted: dict[str, Any]
+) -> None:
+    """Serve an ASGI app and dial it. Raises Inconclusive, and what `client.dial` raises."""
     if app.ws not in uvicorn.config.WS_PROTOCOLS:
         names = ", ".join(name for name in uvicorn.config.WS_PROTOCOLS if name != "none")
         raise Inconclusive(Cause.NO_IMPLEMENTATION, plain(f"uvicorn has no {app.ws}; it has {names}")[:REASON])
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        kinds = {type(connection) for connection in server.server_state.connections}
+        trial.ran = ", ".join(sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds))
+
+        async def sending(message: Any) -> None:
+            if message["type"] == "websocket.accept":
+                accepted.update(message)
+            await send(message)
+
+        await asgi(scope, receive, sending)
+
     headers = [tuple(pair) for pair in app.headers or []]
-    config = uvicorn.Config(found, headers=headers, ws=app.ws, log_config=None)
-    server = uvicorn.Server(config)
-    config.app = seen.watched(config.app, headers, server)
-    logger = logging.Logger("handshake", logging.DEBUG)  # of nobody else, who could silence it
-    logger.addHandler(seen.lines)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        task = asyncio.ensure_future(server.serve(sockets=[listener]))
-        try:
-            await started(server, task, limit / 3)
-            url = f"ws://127.0.0.1:{listener.getsockname()[1]}{app.path}"
-            await client.dial(url, app.offer, logger=logger)
-        finally:
-            seen.errors.setLevel(sys.maxsize)  # what is logged when it is stopped explains nothing
-            task.cancel()  # uvicorn looks at should_exit every 0.1 s; a cancelled task ends at once
-            await asyncio.wait([task], timeout=1)
-
-
-async def started(server: Any, task: asyncio.Future[Any], limit: float) -> None:
-    """Wait until a server has started: only then does uvicorn add the configured headers. Raises Inconclusive."""
-    deadline = time.monotonic() + limit
-    while not server.started and not task.done():
-        if time.monotonic() > deadline:
-            raise Inconclusive(Cause.LATE, f"uvicorn did not start: not within {limit:g} s, a third of LIMIT")
+    server = uvicorn.Server(uvicorn.Config(watched, headers=headers, ws=app.ws, log_config=None))
+    listener = socket.create_server(("127.0.0.1", 0))
+    serving = asyncio.ensure_future(server.serve(sockets=[listener]))  # until the process ends
+    while not server.started:  # only then does uvicorn add the configured headers
+        if serving.done():
+            failure = serving.exception()
+            why = describe(failure) if failure else "it ended"
+            raise Inconclusive(cause_of(failure), f"uvicorn did not start: {why}")
         await asyncio.sleep(0)
-    if not server.started:
-        failure = None if task.cancelled() else task.exception()
-        why = describe(failure) if failure else "it ended"
-        raise Inconclusive(cause_of(failure), f"uvicorn did not start: {why}") from failure
+    logger = logging.Logger(HANDSHAKE, logging.DEBUG)  # of nobody else, who could silence it
+    logger.addHandler(log)
+    await client.dial(f"ws://127.0.0.1:{listener.getsockname()[1]}{app.path}", app.offer, logger=logger)
 
 
-def elsewhere(folder: Path) -> str:
-    """The file of a uvicorn module in use that is no source file of the folder; empty where there is none."""
+def refuse_another(folder: Path) -> None:
+    """Raises Inconclusive where a uvicorn module in use is no source file of the folder."""
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] == "uvicorn":
             file = Path(getattr(module, "__file__", None) or "nowhere").resolve()
             if file.suffix != ".py" or folder not in file.parents:
-                return file.name
-    return ""
+                raise Inconclusive(Cause.FAILED, f"uvicorn came from elsewhere: {plain(file.name)}")
+
+
+def labelled(line: str, headers: list[list[str]], accepted: Mapping[str, Any]) -> str:
+    """The line of the handshake, with who wrote it where it is the header in the response."""
+    header = RECEIVED.fullmatch(line)
+    if not header:
+        return line
+    value, raw = header[1], HEADER.encode()
+    in_accept = [(name.lower(), text) for name, text in accepted.get("headers", [])]
+    wrote = {
+        "subprotocol=": value == accepted.get("subprotocol"),
+        "headers=": (HEADER, value) in [(name.lower(), text) for name, text in headers],
+        "websocket.accept's headers": (raw, value.encode()) in in_accept,
+    }
+    return f"{line}   <-- from {' or '.join(filter(wrote.get, wrote)) or 'somebody else'}"
 
 
 def traceback_of(error: BaseException) -> str:
@@ -231,8 +186,8 @@ def traceback_of(error: BaseException) -> str:
     at = error.__traceback__
     while at and at.tb_next and at.tb_frame.f_code.co_filename != client.__file__:
         at = at.tb_next
-    text = "".join(traceback.format_exception(type(error), error, at))
-    return "\n".join(map(printable, text.rstrip().splitlines()))[:20_000]
+    lines = "".join(traceback.format_exception(type(error), error, at)).splitlines()
+    return "\n".join(map(printable, lines))
 
 
 def cause_of(error: Any, otherwise: Cause = Cause.FAILED) -> Cause:
