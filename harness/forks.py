@@ -1,9 +1,8 @@
 """The process of one base: it imports everything but uvicorn, and forks for every folder that it is given.
 
 There are three generations: one that watches, the keeper, and a trial for each job. The trial says what it found in
-memory that it shares with the keeper, and has no descriptor on which anybody could forge an answer; the keeper ends
-everything that is left of it, and answers. Python 3.8 and later: this runs in every environment under test, as
-`python -I -S forks.py BASE`; its stdin is a socket.
+memory that it shares with the keeper, and has no descriptor on which anybody could forge an answer. It is run as
+`python -I -S forks.py BASE`, with Python 3.8 and later; its stdin is a socket.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import importlib
 import json
 import mmap
 import os
+import pickle
 import select
 import signal
 import site
@@ -22,13 +22,14 @@ import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from pathlib import Path
-from typing import Any, Iterable, NoReturn
+from typing import NoReturn
 
 ROOT = str(Path(__file__).resolve().parent.parent)
 if __name__ == "__main__":
     site.addsitedir(sys.argv[1])
     sys.path.insert(0, ROOT)
 
+from harness import trial
 from harness.model import Job, plain
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2), Linux
@@ -62,55 +63,50 @@ def main(control: socket.socket) -> NoReturn:
 
 
 def keep(control: socket.socket) -> NoReturn:
-    """Answer each job, a line of JSON, with a line: its wait status, what it said, or the error, and its token."""
+    """Answer each job with a line of JSON: its token, its wait status, what it said, and the error if there is one."""
     os.setsid()  # so what a uvicorn does to its parent's process group meets nobody else
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    from harness import trial
-
     for name in PRELOADED.split():
         with contextlib.suppress(Exception):  # a trial says itself what is missing or damaged
             importlib.import_module(name)
     if "loguru" in sys.modules:
         sys.modules["loguru"].logger.remove()  # nobody would see what it logs, which takes longer than the handshake
-    sys.path.remove(ROOT)
-    for name in [name for name in sys.modules if name.split(".")[0] in ("client", "harness")]:
-        del sys.modules[name]  # an app may have modules of these names
     gc.disable()  # a trial is over before collecting would pay
-    threads = ThreadPoolExecutor()
-    for line in control.makefile("rb"):
-        token, job = json.loads(line)
-        answer: dict[str, Any] = {"token": token, "status": None, "said": "", "error": ""}
+    threads, jobs = ThreadPoolExecutor(), control.makefile("rb")
+    while jobs.peek():  # it may end
+        token, job = pickle.load(jobs)
+        status, said, error = None, "", ""
         try:
-            attend(Job.from_json(job), trial, threads, answer)
-        except Exception as error:
-            answer["error"] = plain(f"{type(error).__name__}: {error}")
-        control.sendall(json.dumps(answer).encode() + b"\n")
+            status, said = attend(job, threads)
+        except Exception as problem:
+            error = plain(f"{type(problem).__name__}: {problem}")
+        control.sendall(json.dumps([token, status, said, error]).encode() + b"\n")
     os._exit(0)
 
 
-def attend(job: Job, trial: Any, threads: ThreadPoolExecutor, answer: dict[str, Any]) -> None:
-    """Have a job done in a process of its own, end whatever is left of it, and fill in the answer."""
+def attend(job: Job, threads: ThreadPoolExecutor) -> tuple[int | None, str]:
+    """Have a job done in a process of its own, and end whatever is left of it.
+
+    Returns its wait status, None where it did not end in time, and what it said. Raises OSError.
+    """
     reading, writing = os.pipe()
     with mmap.mmap(-1, SIZE) as memory:
         pid = os.fork()
         if not pid:
-            work(job, trial, memory, writing)
+            work(job, memory, writing)
         os.close(writing)
-        try:
-            printed = threads.submit(copy, reading, job.script.output if job.script else os.devnull, answer)
-            with contextlib.suppress(TimeoutError):
-                answer["status"] = threads.submit(os.waitpid, pid, 0).result(job.limit)[1]
-        finally:
-            kill([-pid])
-            end_all_below()
+        printed = threads.submit(copy, reading, job.script.output if job.script else os.devnull)
+        status, said = None, ""
+        with contextlib.suppress(TimeoutError):
+            status = threads.submit(os.waitpid, pid, 0).result(job.limit)[1]
+        end_all_below(-pid)
         with contextlib.suppress(TimeoutError):  # what cannot be ended may print for ever
-            printed.result(1)
-        if not job.script:
-            answer["said"] = memory.readline().rstrip(b"\0").decode()
+            said = printed.result(1)
+        return status, said if job.script else memory.readline().rstrip(b"\0").decode()
 
 
-def work(job: Job, trial: Any, memory: mmap.mmap, writing: int) -> NoReturn:
+def work(job: Job, memory: mmap.mmap, writing: int) -> NoReturn:
     """Do the job in this process, and end. An app's trials go into the memory, a script prints to a descriptor."""
     me, leave = os.getpid(), os._exit  # which a uvicorn may replace
     try:
@@ -124,6 +120,9 @@ def work(job: Job, trial: Any, memory: mmap.mmap, writing: int) -> NoReturn:
         if job.script:
             os.chdir(job.script.folder)
             os.execve("/bin/sh", ["sh", "-c", job.script.line], job.script.variables)
+        sys.path.remove(ROOT)
+        for name in [name for name in sys.modules if name.split(".")[0] in ("client", "harness")]:
+            del sys.modules[name]  # an app may have modules of these names
         said = json.dumps([one.to_json() for one in trial.run(job)])
         if os.getpid() == me:  # uvicorn may have forked
             memory.write(f"{said}\n".encode())
@@ -131,13 +130,14 @@ def work(job: Job, trial: Any, memory: mmap.mmap, writing: int) -> NoReturn:
         leave(125)  # of a script that could not be started it is the status
 
 
-def copy(reading: int, file: str, answer: dict[str, Any]) -> None:
-    """Copy what a script prints to a file, up to a limit, and its end to the answer. Raises OSError for a full disk."""
-    left = KEPT
+def copy(reading: int, file: str) -> str:
+    """Copy what a script prints to a file, up to a limit. Returns its end. Raises OSError for a full disk."""
+    left, said = KEPT, ""
     with open(reading, "rb", buffering=0) as printed, open(file, "wb", buffering=0) as output:
         for chunk in iter(lambda: printed.read(1 << 16), b""):
             left -= output.write(chunk[:left])
-            answer["said"] = (answer["said"] + chunk.decode("utf-8", "replace"))[-2000:]
+            said = (said + chunk.decode("utf-8", "replace"))[-2000:]
+    return said
 
 
 def prctl(option: int, value: int) -> None:
@@ -146,20 +146,20 @@ def prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def end_all_below() -> None:
-    """End all processes below this one, which gets what they leave, and wait until there is nobody left."""
+def end_all_below(*also: int) -> None:
+    """End all processes below this one, which gets what they leave, and wait until there is nobody left.
+
+    `also` are others; one that is negative means its group.
+    """
+    pids = [*also]
     with contextlib.suppress(ChildProcessError):
         while True:
             for file in Path("/proc/self/task").glob("*/children"):  # where the system tells (Linux)
-                kill(map(int, file.read_text().split()))
+                pids += map(int, file.read_text().split())
+            while pids:
+                with contextlib.suppress(ProcessLookupError, PermissionError):  # it is gone
+                    os.kill(pids.pop(), signal.SIGKILL)
             os.waitpid(-1, 0)
-
-
-def kill(pids: Iterable[int]) -> None:
-    """End processes, or the group of one that is negative; those that are gone already are no error."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -26,16 +26,13 @@ TOLD = 125  # the exit status of a process that has said all that it found
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of each uvicorn: apps or a script of one's own, beside what, patched, how often, how many at once.
-
-    `name` is what a person calls it; `limit` is in seconds.
-    """
+    """What is asked of each uvicorn: of apps or with a script, beside what, patched, how often, how many at once."""
 
     base: Base
-    name: str
+    name: str  # what a person calls it
     apps: tuple[App, ...] = ()
     line: str = ""
-    limit: float = LIMIT
+    limit: float = LIMIT  # seconds
     patch: Path | None = None
     runs: int = 1
     at_once: int = 1
@@ -49,8 +46,7 @@ class Judge(contextlib.ExitStack):
         self.question = question
         self.index = index or Index.configured()
         self._aside = Path()
-        name = re.sub(r"\W+", "-", question.line).strip("-")[:50]
-        self.printed = FOLDER / "runs" / f"{name}-{secrets.token_hex(3)}"  # what a script printed, a file for each
+        self.printed = FOLDER / "runs" / secrets.token_hex(4)  # what a script printed, a file for each
 
     def __enter__(self) -> Judge:
         """Raises Unavailable."""
@@ -107,50 +103,49 @@ class Judge(contextlib.ExitStack):
 
     def _trials(self, find: Callable[[], Path], name: str, version: str, observed: bool) -> list[Trial]:
         """The trials of the uvicorn in the folder that is found; `version` is what it must be."""
-        question = self.question
         try:
-            folder = find()
-            runs = [self._once(folder, name, version, observed) for _ in range(question.runs)]
+            job = self._job(find(), name, version, observed)
+            runs = [self._ask(job) for _ in range(self.question.runs)]
         except (Inconclusive, Unavailable, OSError, ValueError) as error:  # such as odd metadata
             cause = error.cause if isinstance(error, Inconclusive) else Cause.FAILED
-            blank = [Trial(version, app.ws, app.case) for app in question.apps] or [Trial(version)]
+            blank = [Trial(version, app.ws, app.case) for app in self.question.apps] or [Trial(version)]
             return [one.judged(Verdict.inconclusive, plain(str(error)), cause) for one in blank]
         for trials in zip(*runs, strict=True):
-            verdicts = [one.verdict for one in trials]
-            if len(set(verdicts)) > 1:  # then nothing is known
-                opened = f"{verdicts.count(Verdict.open)} of {len(verdicts)} open"
-                trials[0].judged(Verdict.inconclusive, opened, Cause.FAILED)
+            opened = [one.verdict for one in trials].count(Verdict.open)
+            if len({one.verdict for one in trials}) > 1:  # then nothing is known
+                trials[0].judged(Verdict.inconclusive, f"{opened} of {len(trials)} open", Cause.FAILED)
         return runs[0]
 
-    def _once(self, folder: Path, name: str, version: str, observed: bool) -> list[Trial]:
-        base, patch = self.question.base, self.question.patch
+    def _job(self, folder: Path, name: str, version: str, observed: bool) -> Job:
+        question, script = self.question, None
+        changes = not version or bool(question.patch)
         if not (folder / "uvicorn" / "__init__.py").is_file():
             raise Inconclusive(Cause.FAILED, f"there is no uvicorn package in {plain(folder.name)}")
-        if patch:
-            folder = folders.patched(folder, patch, self._aside)
-        script, changes = None, not version or bool(patch)
-        if self.question.line:
+        if question.patch:
+            folder = folders.patched(folder, question.patch, self._aside)
+        if question.line:
             self.printed.mkdir(parents=True, exist_ok=True)
             output = self.printed / f"{name}.txt"
-            script = scripts.prepared(self.question.line, base, folder, changes, self._aside, output)
-        job = Job(str(folder), self.question.limit, list(self.question.apps), script, version, changes, observed)
-        trials = self._judged(job)
+            script = scripts.prepared(question.line, question.base, folder, changes, self._aside, output)
+        return Job(str(folder), question.limit, question.apps, script, version, changes, observed)
+
+    def _ask(self, job: Job) -> list[Trial]:
+        trials = told(job, *self._forks.ask(job))
         if any(DAMAGED.search(one.reason) for one in trials):
-            for kept in [*folder.rglob("__pycache__"), *base.made().rglob("__pycache__")]:
+            for kept in [*Path(job.folder).rglob("__pycache__"), *self.question.base.made().rglob("__pycache__")]:
                 shutil.rmtree(kept, ignore_errors=True)
-            trials = self._judged(job)
+            trials = told(job, *self._forks.ask(job))
         return trials
 
-    def _judged(self, job: Job) -> list[Trial]:
-        """The trials of a job. Raises Inconclusive, Unavailable, OSError."""
-        code, said = self._forks.ask(job)
-        if job.script:
-            return [scripts.judged(Trial(job.release), code, said, job.script, Path(job.folder))]
-        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):  # a uvicorn may have said it
-            trials = [Trial.from_json(one) for one in json.loads(said)]
-            if code == TOLD and [(one.implementation, one.case) for one in trials] == [
-                (app.ws, app.case) for app in job.apps
-            ]:
-                return trials
-        ended = f"was ended by signal {-code}" if code < 0 else f"ended with status {code} and no verdict"
-        raise Inconclusive(Cause.FAILED, f"its process {ended}")
+
+def told(job: Job, code: int, said: str) -> list[Trial]:
+    """The trials of a job, by the exit status of its process and what that said. Raises Inconclusive."""
+    if job.script:
+        return [scripts.judged(Trial(job.release), code, said, job.script, Path(job.folder))]
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):  # a uvicorn may have said it
+        trials = [Trial.from_json(one) for one in json.loads(said)]
+        asked = [(app.ws, app.case) for app in job.apps]
+        if code == TOLD and [(one.implementation, one.case) for one in trials] == asked:
+            return trials
+    ended = f"was ended by signal {-code}" if code < 0 else f"ended with status {code} and no verdict"
+    raise Inconclusive(Cause.FAILED, f"its process {ended}")

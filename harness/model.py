@@ -67,24 +67,19 @@ class Script:
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked of one folder with `uvicorn/` in it: apps or a script.
+    """What is asked of one folder with `uvicorn/` in it: apps or a script, within `limit` seconds.
 
     `release` is the version that it must be, or empty; `changes` says that its files may change, so that no bytecode
-    is kept; `observed` that somebody reads more than the verdict. `limit` is in seconds.
+    is kept; `observed` that somebody reads more than the verdict.
     """
 
     folder: str
     limit: float
-    apps: list[App] = field(default_factory=list)
-    script: Script | None = None
-    release: str = ""
-    changes: bool = True
-    observed: bool = False
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Job:
-        script = data["script"] and Script(**data["script"])
-        return cls(**{**data, "apps": [App(**app) for app in data["apps"]], "script": script})
+    apps: tuple[App, ...]
+    script: Script | None
+    release: str
+    changes: bool
+    observed: bool
 
 
 @dataclass
@@ -115,14 +110,13 @@ class Trial:
         return {**asdict(self), "verdict": self.verdict.name, "cause": self.cause and self.cause.name}
 
     @classmethod
-    def from_json(cls, data: Any) -> Trial:
+    def from_json(cls, data: dict[str, Any]) -> Trial:
         """Raises KeyError, TypeError or ValueError for anything else than `to_json` gives."""
-        cause = Cause[data["cause"]] if data["cause"] else None
+        cause = data["cause"] and Cause[data["cause"]]
         trial = cls(**{**data, "verdict": Verdict[data["verdict"]], "cause": cause})
-        texts = [trial.uvicorn, trial.implementation, trial.case, trial.reason, trial.ran, trial.traceback]
-        whole = all(isinstance(text, str) for text in [*texts, *trial.sent, *trial.lines])
-        if not whole or (cause is None) == (trial.verdict is Verdict.inconclusive):
-            raise ValueError("no trial")
+        texts = [trial.uvicorn, trial.reason, trial.ran, trial.traceback, *trial.sent, *trial.lines]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("no text")
         return trial
 
     @property
