@@ -123,22 +123,17 @@ def test_a_uvicorn_that_misbehaves_pays_alone(
     assert left(mark) == []
 
 
-@pytest.mark.parametrize(
-    ("line", "verdict"),
-    [
-        ("os._exit(0)", NO_VERDICT.format(0)),
-        ("os.kill(os.getppid(), 9)", UNWATCHED),
-        ("async def app(*_): raise BaseException('x')", f"{HTTP_500}; the server logged BaseException: x"),
-        ("async def app(*_): os.abort()", "inconclusive - its process was ended by signal 6"),
-    ],
-)
-def test_an_app_that_misbehaves_gets_no_verdict(
-    line: str, verdict: str, judged: Judged, source: Source, tmp_path: Path, mark: str
-) -> None:
+def test_an_app_that_misbehaves_gets_no_verdict(judged: Judged, source: Source, tmp_path: Path, mark: str) -> None:
     file = tmp_path / "app.py"
-    file.write_text(f"import os\n{line}\n")
-    trial = judged(source("0.19.0"), apps=(app({"APP": str(file)}, "websockets"),))
-    assert trial.last_line.startswith(f"verdict: {verdict}")
+    for line, verdict in {
+        "os._exit(0)": NO_VERDICT.format(0),
+        "os.kill(os.getppid(), 9)": UNWATCHED,
+        "async def app(*_): raise BaseException('x')": f"{HTTP_500}; the server logged BaseException: x",
+        "async def app(*_): os.abort()": "inconclusive - its process was ended by signal 6",
+    }.items():
+        file.write_text(f"import os\n{line}\n")
+        trial = judged(source("0.19.0"), apps=(app({"APP": str(file)}, "websockets"),))
+        assert trial.last_line.startswith(f"verdict: {verdict}"), line
     assert left(mark) == []
 
 
