@@ -9,6 +9,7 @@ from importlib.metadata import PathDistribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from harness.base import Base
@@ -27,16 +28,16 @@ def fit(folder: Path, version: str, base: Base) -> None:
     if not metadata.read_text("METADATA"):
         raise Inconclusive(Cause.FAILED, f"uvicorn {version} has no METADATA")
     wanted = metadata.metadata["Requires-Python"]
-    if wanted and not Requirement(f"python{wanted}").specifier.contains(python, prereleases=True):
+    if wanted and python not in SpecifierSet(wanted, prereleases=True):
         raise Inconclusive(Cause.OTHER_PYTHON, f"requires Python {wanted}")
     here = {"python_full_version": python, "python_version": ".".join(python.split(".")[:2]), "extra": ""}
+    # Older releases say >=0.4.*, which packaging no longer takes; installers take it for >=0.4.
+    required = [Requirement(re.sub(r"([<>~]=?[\d. ]+)\.\*", r"\1", line)) for line in metadata.requires or []]
     unmet = []
-    for line in metadata.requires or []:
-        # Older releases say >=0.4.*, which packaging no longer takes; installers take it for >=0.4.
-        one = Requirement(re.sub(r"([<>~]=?[\d. ]+)\.\*", r"\1", line))
+    for one in required:
         there = base.versions.get(canonicalize_name(one.name))
-        needed = not one.marker or one.marker.evaluate(here)
-        if needed and (there is None or not one.specifier.contains(there, prereleases=True)):
+        met = there is not None and one.specifier.contains(there, prereleases=True)
+        if not met and (not one.marker or one.marker.evaluate(here)):
             unmet.append(f"{one.name}{one.specifier}")
     if unmet:
         raise Inconclusive(Cause.OTHER_PINS, f"requires {', '.join(sorted(unmet))}")
@@ -46,11 +47,10 @@ def patched(folder: Path, patch: Path, aside: Path) -> Path:
     """A copy of a folder's uvicorn with a patch in it, below `aside`. Raises Inconclusive with git's words."""
     copy = Path(tempfile.mkdtemp(prefix="patched-", dir=aside))
     shutil.copytree(folder / "uvicorn", copy / "uvicorn", ignore=shutil.ignore_patterns("__pycache__"))
-    before = digest(copy)
     try:
         git(copy, "apply", "--include=uvicorn/*", str(patch))  # whatever else the patch is about is not here
     except Unavailable as error:
         raise Inconclusive(Cause.UNPATCHED, f"the patch does not apply: {plain(str(error))}") from None
-    if digest(copy) == before:
+    if digest(copy / "uvicorn") == digest(folder / "uvicorn"):
         raise Inconclusive(Cause.UNPATCHED, "the patch changes nothing in uvicorn/")
     return copy

@@ -9,17 +9,11 @@ from pathlib import Path
 from harness.place import execute, run
 
 # No program of the user's runs, and nothing changes what git prints or writes.
-SETTINGS = (
-    "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
-    "core.autocrlf=false",
-    "log.showSignature=false",
-    "i18n.logOutputEncoding=UTF-8",
-    "transfer.fsckObjects=false",
-    "http.lowSpeedLimit=1000",
-    "http.lowSpeedTime=30",
-)
-GIT = ("git", *(word for setting in SETTINGS for word in ("-c", setting)))
+SETTINGS = """
+    core.hooksPath=/dev/null core.fsmonitor=false core.autocrlf=false log.showSignature=false
+    i18n.logOutputEncoding=UTF-8 transfer.fsckObjects=false http.lowSpeedLimit=1000 http.lowSpeedTime=30
+"""
+GIT = ("git", *(word for setting in SETTINGS.split() for word in ("-c", setting)))
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -79,6 +79,7 @@ def test_a_release_is_judged_as_it_is_asked_for(judged: Judged) -> None:
     table: list[tuple[str, Any, str, Cause | None]] = [
         ("0.54.0", {"patch": FIX}, "open", None),
         ("0.20.0", {"patch": FIX}, "inconclusive - the patch does not apply: ", Cause.UNPATCHED),
+        ("0.20.0", {"patch": FIX.with_name("test.patch")}, "inconclusive - the patch changes nothing", Cause.UNPATCHED),
         ("0.20.0", apart, "inconclusive - 1 of 2 open", Cause.FAILED),
     ]
     for version, question, verdict, cause in table:
