@@ -7,11 +7,13 @@ import re
 import sys
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from harness import base
 from harness.base import Base, Interpreter
-from harness.index import Index, checked
+from harness.index import Index
 from harness.judge import LIMIT, Question
 from harness.model import IMPLEMENTATIONS, App, plain
 from harness.place import ROOT
@@ -68,13 +70,13 @@ def beside(words: Words, ws: str, index: Index) -> Base:
         if text == "latest" and not own:
             there = [one for one in index.releases(name.lower()) if not (one.prerelease or one.withdrawn)]
             return [one.version for one in there if one.admits(interpreter.version)][-1]
-        return text if text in ("", "latest", "none") else str(meant(name, checked, text))
+        return text if text in ("", "latest", "none") else str(meant(name, Version, text))
 
     websockets = version("WEBSOCKETS", "" if own or ws in ("websockets", "wsproto") else "latest")
     wsproto = version("WSPROTO")
     if not own:
         return base.of_cases(interpreter, websockets, wsproto)
-    more = [meant("WITH", base.requirement, line) for line in words.get("WITH", "").split()]
+    more = [str(meant("WITH", Requirement, line)) for line in words.get("WITH", "").split()]
     more += _needed(words.get("RUN", ""))
     if "REQUIREMENTS" in words:
         more.append(f"-r {_file('REQUIREMENTS', words['REQUIREMENTS']).resolve()}")

@@ -15,7 +15,6 @@ from functools import cache, cached_property
 from importlib.metadata import distributions
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
@@ -42,17 +41,15 @@ class Interpreter:
     def named(cls, request: str = "") -> Interpreter:
         """The Python that a person asked for, as `3.12` or a path; this one where they did not. Raises Unavailable."""
         if not request:
-            return cls(os.path.realpath(sys.executable), ".".join(map(str, sys.version_info[:3])))
+            return cls(os.path.realpath(sys.executable), "{}.{}.{}".format(*sys.version_info))
         # pyenv puts only those on PATH that it has activated.
         pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
         path = os.pathsep.join([os.environ.get("PATH", os.defpath), *map(str, pyenv.glob("versions/*/bin"))])
         find = [UV, "python", "find", "--system", "--no-project", "--no-python-downloads", "--", request]
-        told = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
+        told = "import sys; print('{}.{}.{}'.format(*sys.version_info))"
         with scratch("asking") as aside, suppress(Unavailable):
             found = run(find, aside, {**settings(), "PATH": path}).strip()
-            version = run([found, "-I", "-c", told], aside).strip()
-            if re.fullmatch(r"\d+\.\d+\.\d+", version):
-                return cls(os.path.realpath(found), version)
+            return cls(os.path.realpath(found), run([found, "-I", "-c", told], aside).strip())
         raise Unavailable(f"no Python {plain(request)} here: install it, or give the path of one")
 
 
@@ -67,12 +64,14 @@ class Base:
     @property
     def folder(self) -> Path:
         """Where it lies; raises OSError for a requirements file that cannot be read."""
-        lines = [inner for line in self.requirements for inner in _lines(line)]
-        parts = [self.interpreter.path, self.interpreter.version, *lines]
-        if self.fresh:
-            parts.append(time.strftime("%Y-%m-%d", time.gmtime(START / 1e9)))
-        if any(re.search(r"file:|^[.]{0,2}/|^-[ec]", line) for line in lines):
-            parts.append(str(START))  # what lies on the disk may be another the next time
+        lines = []
+        for line in self.requirements:
+            file = line.removeprefix("-r ")
+            lines += [line] if file == line else Path(file).read_text().splitlines()
+        day = time.strftime("%Y-%m-%d", time.gmtime(START / 1e9)) if self.fresh else ""
+        if any(re.match(r"\s*(--?[rce]|[.]{0,2}/)|.*file:", line) for line in lines):
+            day = str(START)  # what lies on the disk may be another the next time
+        parts = [self.interpreter.path, self.interpreter.version, day, *lines]
         name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
         return FOLDER / "bases" / f"python-{self.interpreter.version}-{name}"
 
@@ -88,23 +87,21 @@ class Base:
     @property
     def pins(self) -> list[str]:
         """What uvicorn finds there, as requirements; not what only some releases need. Raises Unavailable."""
-        names = {
-            canonicalize_name(re.split(r"[^\w.-]", line)[0]) for line in self.requirements if not line.startswith("-r ")
-        }
-        names -= set(BESIDE)
-        return [f"{name}=={version}" for name, version in self.versions.items() if name in names | {"h11", "click"}]
+        named = [re.split(r"[^\w.-]", line)[0] for line in self.requirements if not line.startswith("-r ")]
+        names = {"h11", "click", *map(canonicalize_name, named)} - set(BESIDE)
+        return [f"{name}=={version}" for name, version in self.versions.items() if name in names]
 
     def named(self) -> str:
         """The Python and the pins, for people. Raises Unavailable."""
         return ", ".join([f"Python {self.interpreter.version}", *self.pins])
 
     def _install(self, new: Path) -> None:
-        command = [UV, "pip", "install", "--quiet", "--python", self.interpreter.path, "--target", str(new)]
-        command += ["--link-mode", "copy"]
+        command = [UV, "pip", "install", "--quiet", "--link-mode", "copy", "--target", str(new)]
+        command += ["--python", self.interpreter.path]
         if self.fresh:
-            file = new.parent / "wanted.txt"
-            file.write_text("\n".join(["uvicorn", *self.requirements]) + "\n")
-            run([*command, "--compile-bytecode", "-r", str(file)], new.parent)
+            wanted = new.parent / "wanted.txt"
+            wanted.write_text("\n".join(["uvicorn", *self.requirements]) + "\n")
+            run([*command, "--compile-bytecode", "-r", str(wanted)], new.parent)
             _as_released(new)
             for found in [*new.glob("uvicorn-*.dist-info"), new / "uvicorn"]:
                 shutil.rmtree(found)
@@ -115,17 +112,16 @@ class Base:
         except Unavailable:
             run([*command, "--no-deps", *self.requirements], new.parent)
         _as_released(new)
-        having = _installed(new)
-        for pin in self.requirements:
-            name, _, version = pin.partition("==")
-            if having.get(canonicalize_name(name)) != version:
-                raise Unavailable(f"{pin} was not installed: see the settings of uv and pip")
+        absent = set(self.requirements) - {f"{name}=={version}" for name, version in _installed(new).items()}
+        if absent:
+            raise Unavailable(f"{', '.join(sorted(absent))} was not installed: see the settings of uv and pip")
 
 
 def of_cases(interpreter: Interpreter, websockets: str = "", wsproto: str = "") -> Base:
     """The base of the cases: the pins of requirements-broken.txt, but for other versions of these two."""
-    found = {**pins(), **{name: v for name, v in (("websockets", websockets), ("wsproto", wsproto)) if v}}
-    return Base(interpreter, (*(f"{name}=={version}" for name, version in found.items()), *ALSO))
+    chosen = {"websockets": websockets, "wsproto": wsproto}
+    found = [f"{name}=={chosen.get(name) or version}" for name, version in pins().items()]
+    return Base(interpreter, (*found, *ALSO))
 
 
 def of_own(interpreter: Interpreter, websockets: str, wsproto: str, more: tuple[str, ...]) -> Base:
@@ -133,10 +129,8 @@ def of_own(interpreter: Interpreter, websockets: str, wsproto: str, more: tuple[
 
     A version of websockets and wsproto may be `latest` or empty, or `none` for none at all.
     """
-    wanted = []
-    for name, version in (("websockets", websockets), ("wsproto", wsproto)):
-        if version != "none":
-            wanted.append(name if version in ("", "latest") else f"{name}=={version}")
+    chosen = [(name, which) for name, which in (("websockets", websockets), ("wsproto", wsproto)) if which != "none"]
+    wanted = [name if which in ("", "latest") else f"{name}=={which}" for name, which in chosen]
     return Base(interpreter, (*wanted, *BESIDE, *more), fresh=True)
 
 
@@ -145,24 +139,6 @@ def pins() -> dict[str, str]:
     """The pins of requirements-broken.txt but for uvicorn's."""
     lines = (ROOT / "requirements-broken.txt").read_text().split()
     return {name: version for name, _, version in (line.partition("==") for line in lines) if name != "uvicorn"}
-
-
-def requirement(line: str) -> str:
-    """A requirement as pip takes it. Raises ValueError where it is none."""
-    try:
-        return str(Requirement(line))
-    except InvalidRequirement as error:
-        raise ValueError(f"{plain(str(error))}: such as fastapi or ocpp-asgi==0.3.0") from None
-
-
-def _lines(line: str) -> list[str]:
-    """A line of requirements, with those of the file that it names. Raises OSError where that cannot be read."""
-    found = re.match(r"(?:-r|--requirement)[ =]\s*(.+)", line.strip())
-    if not found:
-        return [line.strip()]
-    file = Path(found[1])
-    inner = [re.sub(r"^(-r|--requirement)[ =]\s*", rf"\1 {file.parent}/", one) for one in file.read_text().splitlines()]
-    return [line.strip(), *(more for one in inner for more in _lines(one))]
 
 
 def _as_released(folder: Path) -> None:
