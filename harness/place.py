@@ -1,4 +1,4 @@
-"""What lies on the disk: folders that are whole or absent, files too, and programs that are run to get there."""
+"""What lies on the disk: folders that are whole or absent, files, and programs that are run to get there."""
 
 from __future__ import annotations
 
@@ -13,51 +13,55 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from harness.model import plain
 from harness.sources import redacted, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".environments"
 SEAL = ".seal"
-LIMIT = 180.0  # seconds for one program: an index may send a byte now and then, for ever
+LIMIT = 180.0  # seconds for one program
 
 
 class Unavailable(Exception):
-    """Why something cannot be had, in one line."""
+    """Why something cannot be had, in one line and without the secrets of an index."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(redacted(plain(why)))
 
 
 def run(command: Sequence[str], folder: Path, environment: dict[str, str] | None = None) -> str:
     """Run uv, git or a Python in a folder, and return what it prints. Raises Unavailable in its own words."""
     status, printed, errors = execute(command, folder, environment)
     if status:
-        words = redacted(" ".join((errors or printed).split()))
-        raise Unavailable(words[-500:] or f"{Path(command[0]).name} ended with status {status}")
+        words = redacted(plain(errors or printed))[-500:]
+        raise Unavailable(words or f"{Path(command[0]).name} ended with status {status}")
     return printed
 
 
 def execute(command: Sequence[str], folder: Path, environment: dict[str, str] | None = None) -> tuple[int, str, str]:
     """Run a program in a folder; its status, and what it prints to stdout and stderr. Raises Unavailable."""
     try:
-        process = subprocess.Popen(
-            list(command),
+        with subprocess.Popen(
+            command,
             cwd=folder,
             env={**(environment or settings()), "TMPDIR": str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
             start_new_session=True,
-        )
+        ) as process:
+            try:
+                printed, errors = process.communicate(timeout=LIMIT)
+            finally:
+                if process.returncode is None:  # too late, or a Ctrl-C: it goes with all that it started
+                    os.killpg(process.pid, signal.SIGKILL)
     except OSError as error:
         raise Unavailable(f"cannot run {command[0]}: {error.strerror}") from error
-    try:
-        printed, errors = process.communicate(timeout=LIMIT)
-    except BaseException as error:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise Unavailable(f"{Path(command[0]).name} did not end within {LIMIT:g} s: try again") from None
-        raise
-    return process.returncode, printed.decode(errors="replace"), errors.decode(errors="replace")
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"{Path(command[0]).name} did not end within {LIMIT:g} s: try again") from None
+    return process.returncode, printed, errors
 
 
 @contextlib.contextmanager
@@ -73,8 +77,8 @@ def scratch(kind: str) -> Iterator[Path]:
                 for left in FOLDER.glob("*.tmp"):
                     with contextlib.suppress(OSError), locked(left, fcntl.LOCK_NB):
                         shutil.rmtree(left, ignore_errors=True)
-                new = Path(tempfile.mkdtemp(".tmp", f"{kind}-", FOLDER))
-                stack.callback(shutil.rmtree, new, ignore_errors=True)
+                temporary = tempfile.TemporaryDirectory(".tmp", f"{kind}-", FOLDER, ignore_cleanup_errors=True)
+                new = Path(stack.enter_context(temporary))
                 stack.enter_context(locked(new))
         except OSError as error:
             raise Unavailable(f"cannot write to {FOLDER}: {error.strerror}") from error
@@ -102,15 +106,16 @@ def made(folder: Path, build: Callable[[Path], None]) -> Path:
         if sealed(folder):
             return folder
         with scratch("building") as aside:
-            (aside / "new").mkdir()
-            build(aside / "new")
-            (aside / "new" / SEAL).write_text(digest(aside / "new"))
+            new = aside / "new"
+            new.mkdir()
+            build(new)
+            (new / SEAL).write_text(digest(new))
             with locked(FOLDER):
                 if not sealed(folder):
                     if os.path.lexists(folder):  # a link to nowhere too
                         folder.rename(aside / "old")
                     folder.parent.mkdir(parents=True, exist_ok=True)
-                    (aside / "new").rename(folder)
+                    new.rename(folder)
         return folder
     except OSError as error:
         raise Unavailable(f"cannot build {folder.name}: {error.strerror or error}") from error
@@ -126,36 +131,22 @@ def sealed(folder: Path) -> bool:
 
 def digest(folder: Path) -> str:
     """A digest of all files in a folder but of bytecode, which Python writes by itself. Raises OSError."""
+
+    def fail(error: OSError) -> None:  # what cannot be read is not what is not there
+        raise error
+
     found = hashlib.sha256()
-    for path, folders, files in os.walk(folder, onerror=_raise):
+    for path, folders, files in os.walk(folder, onerror=fail):
         folders[:] = sorted(name for name in folders if name != "__pycache__")
-        linked = [name for name in folders if Path(path, name).is_symlink()]  # which are not walked into
-        for name in sorted([*files, *linked]):
-            if name != SEAL:
-                file = Path(path, name)
-                content = os.readlink(file).encode() if file.is_symlink() else b""
-                if file.is_file() and not content:  # a pipe would be read for ever
-                    content = file.read_bytes()
-                parts = (os.fsencode(file.relative_to(folder)), str(len(content)).encode(), content)
-                found.update(b"\0".join(parts))
+        for file in (Path(path, name) for name in sorted({*folders, *files} - {SEAL})):
+            content = file.read_bytes() if file.is_file() else b""
+            found.update(b"%b\0%d\0%b" % (os.fsencode(file.relative_to(folder)), len(content), content))
     return found.hexdigest()
 
 
-def _raise(error: OSError) -> None:
-    raise error
-
-
 def write_whole(file: Path, text: str) -> None:
-    """Write a file, whole or not at all where it is on the disk of this project, into a folder that is there.
-
-    Raises Unavailable.
-    """
+    """Make this text the whole of a file, in a folder that is there. Raises Unavailable."""
     try:
-        with scratch("writing") as aside:
-            (aside / file.name).write_text(text, encoding="utf-8")
-            try:
-                (aside / file.name).replace(file)
-            except OSError:  # a user's own file can be on another file system
-                shutil.copyfile(aside / file.name, file)
+        file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise Unavailable(f"cannot write {file}: {error.strerror}") from error

@@ -11,7 +11,7 @@ from itertools import groupby
 
 from packaging.version import Version
 
-from harness.index import Release, checked
+from harness.index import Release
 from harness.model import Cause, Trial, Verdict
 from harness.search import Answer, search
 from harness.words import Mistake, meant
@@ -81,7 +81,7 @@ def usable(
     names = set()
     for text in asked:
         with contextlib.suppress(ValueError):  # it is a date, or latest
-            names.add(checked(text))
+            names.add(Version(text))
     found = [
         one
         for one in releases
@@ -107,7 +107,7 @@ def named(word: str, text: str, releases: Sequence[Release]) -> Release:
     elif text == "latest":
         fitting = list(releases)
     else:
-        version = meant(word, checked, text)
+        version = meant(word, Version, text)
         fitting = [one for one in releases if Version(one.version) == version]
     if not fitting:
         there = f"{releases[0].version} to {releases[-1].version}"

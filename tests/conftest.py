@@ -29,8 +29,8 @@ RING_0 = ("README.md", "Makefile", "server.py", "client.py", "requirements-broke
 
 def run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> Done:
     """Run a command to its end, with these variables beside the environment's."""
-    environment = {**os.environ, **variables}
-    return subprocess.run(command, cwd=cwd, capture_output=True, errors="replace", timeout=120, env=environment)
+    settings = {**os.environ, **variables}
+    return subprocess.run(command, cwd=cwd, capture_output=True, errors="replace", timeout=120, env=settings)
 
 
 def harness(*words: str, cwd: Path = ROOT, **variables: str) -> Done:
@@ -74,9 +74,8 @@ def interruptible() -> None:
 @pytest.fixture(scope="session")
 def pinned() -> dict[str, Path]:
     """The interpreters of the environments that `make broken` and `make fixed` use, by the targets' names."""
-    names = ("broken", "fixed")
-    subprocess.run(["make", "-s", *(f".environments/{name}/ready" for name in names)], cwd=ROOT, check=True)
-    return {name: ROOT / ".environments" / name / "bin" / "python" for name in names}
+    make(".environments/broken/ready", ".environments/fixed/ready").check_returncode()
+    return {name: ROOT / ".environments" / name / "bin" / "python" for name in ("broken", "fixed")}
 
 
 @pytest.fixture(scope="session")
@@ -126,12 +125,8 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> str:
     return f"STARTED_BY_THE_TEST={os.environ['STARTED_BY_THE_TEST']}"
 
 
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def pytest_configure() -> None:
     """Tests see the tools beside their interpreter, and the colours and make variables of no caller."""
     for name in ("NO_COLOR", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONDONTWRITEBYTECODE"):
-        monkeypatch.delenv(name, raising=False)
-
-
-def pytest_configure() -> None:
+        os.environ.pop(name, None)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -33,7 +33,7 @@ Outcomes = dict[str, str]  # by test: `passed`, or else pytest's word and its me
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcomes]:
     """What came of uvicorn's own tests and the new ones: without the fix, and with it."""
     index, release = newest()
-    files = [one for one in index.page("uvicorn").files if one.version == release.version]
+    files = [one for one in index.files("uvicorn") if one.version == release.version]
     sdist = next(one for one in files if one.package_type == "sdist")
     folder = tmp_path_factory.mktemp("uvicorn")
     index.client.download_package(sdist, folder / sdist.filename, verify=bool(sdist.digests), timeout=10)

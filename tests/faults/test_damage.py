@@ -153,7 +153,8 @@ def test_an_index_that_is_hostile_or_another(what: str, fault: Field, serve: Ser
     text = {"garbage": b"\xff{", "no files": b'{"meta": {"api-version": "1.0"}, "name": "uvicorn", "files": []}'}
     text["HTML"] = b'<a href="/uvicorn-0.20.0-py3-none-any.whl">uvicorn-0.20.0-py3-none-any.whl</a>'
     answers["/simple/uvicorn/"] = text.get(what, answers["/simple/uvicorn/"])
-    url = serve(answers, kind="text/html" if what == "HTML" else JSON, status=int(what) if what.isdigit() else 200)
+    kind, status = "text/html" if what == "HTML" else JSON, int(what) if what.isdigit() else 200
+    url = serve(answers, kind, status, age=0)  # each of them has the same address
     url = NOWHERE if what == "nobody" else url.replace("://", "://user:hunter2@")
     out = tmp_path / "out.json"
     done = fault.verb("try", "UVICORN=0.20.0", f"JSON={out}", UV_DEFAULT_INDEX=url)
