@@ -66,11 +66,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "environments"
 
 
-def interruptible() -> None:
-    """For `preexec_fn`: a background job of a script inherits a SIGINT that is ignored."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 @pytest.fixture(scope="session")
 def pinned() -> dict[str, Path]:
     """The interpreters of the environments that `make broken` and `make fixed` use, by the targets' names."""
@@ -129,4 +124,5 @@ def pytest_configure() -> None:
     """Tests see the tools beside their interpreter, and the colours and make variables of no caller."""
     for name in ("NO_COLOR", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONDONTWRITEBYTECODE"):
         os.environ.pop(name, None)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits one that is ignored
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

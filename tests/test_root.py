@@ -23,7 +23,7 @@ import server
 from harness.base import Interpreter
 from harness.place import Unavailable
 
-from .conftest import NOWHERE, RING_0, ROOT, Done, interruptible, make, run
+from .conftest import NOWHERE, RING_0, ROOT, Done, make, run
 
 LIST = "ocpp2.0.1, ocpp2.0, ocpp1.6"
 OLD_WORDS = f"InvalidHandshake: multiple subprotocols: ocpp2.0.1, {LIST}"
@@ -175,7 +175,7 @@ def test_a_build_that_fails_or_is_stopped_says_so_and_leaves_nothing(six_files: 
 def test_two_terminals_by_hand_show_the_same(file: str, pins: str, pinned: dict[str, Path], pythons: list[str]) -> None:
     nobody = "http://127.0.0.1:9"
     command = [str(pinned[pins]), file, "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=interruptible) as process:
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr
             started = (re.search(r"running on http(://[\d.:]+)", line) for line in process.stderr)

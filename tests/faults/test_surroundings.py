@@ -15,7 +15,7 @@ import pytest
 
 from harness.base import Interpreter
 
-from ..conftest import NOWHERE, RING_0, interruptible
+from ..conftest import NOWHERE, RING_0
 from .conftest import ENDS, HARMFUL, Field, together
 
 SEED = int(os.environ.get("SEED", "1778"))
@@ -132,7 +132,6 @@ def test_a_signal_at_any_moment_leaves_nothing(name: str, when: str, fault: Fiel
             stdout=-3,
             stderr=-1,
             text=True,
-            preexec_fn=interruptible,
             env={**os.environ, "STARTED_BY_FAULTS": fault.mark},
         )
         time.sleep(moments.uniform(0.1, 0.7))
