@@ -28,18 +28,20 @@ broken fixed: %: .environments/%/ready
 
 # An environment is built aside, and named once it is whole. Its files are copies: whoever edits one edits no cache of
 # uv's. Of several makes at once the first one names it: mv puts what the others built into it, and they take that away.
-# What is there and no longer fits goes first.
+# What is there and no longer fits goes first, and what has lost its Python here.
 .environments/%/ready: requirements-%.txt
 	@echo "Building $(@D) (once)" >&2; set -e; mkdir -p .environments; new=.environments/new.$$$$; \
 	trap 'rm -rf $$new $(@D)/new.$$$$' EXIT; trap 'exit 1' HUP INT TERM; \
-	$(if $(filter harness tests,$*),$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "$(TOO_OLD)")';) \
+	$(if $(filter harness tests,$*),$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \
+	"make: this needs Python 3.10 or later: try PYTHON=python3.12")';) \
 	[ ! -e $(@D) ] || { [ -e $@ ] && [ ! $@ -ot $< ]; } || rm -rf $(@D); \
 	if command -v uv >/dev/null; then uv venv -q --no-project --no-python-downloads --python $(PYTHON) $$new; \
 	uv pip install -q --link-mode copy --python $$new -r $<; \
 	else $(PYTHON) -m venv $$new; $$new/bin/python -m pip install -q --disable-pip-version-check -r $<; fi; \
 	touch -r $< $$new/ready; mv $$new $(@D)
-TOO_OLD = make: this needs Python 3.10 or later: try PYTHON=python3.12
-
+vpath requirements-%.txt harness tests
+$(shell for name in broken fixed harness tests; do \
+	[ -x .environments/$$name/bin/python ] || rm -rf .environments/$$name; done)
 clean:
 	rm -rf .environments
 
@@ -48,21 +50,17 @@ GIVEN := $(filter-out PYTHON,$(foreach v,$(.VARIABLES),$(if $(findstring command
 $(foreach v,$(GIVEN),$(eval override $v := $$(value $v))$(eval export $v))
 $(if $(and $(filter broken fixed,$(MAKECMDGOALS)),$(filter-out WS,$(GIVEN))),\
 	$(error make $(MAKECMDGOALS) knows WS and PYTHON, not $(filter-out WS,$(GIVEN))))
+WORDS = $(foreach v,$(GIVEN),"$v=$$$v")
 
-vpath requirements-%.txt harness tests
 HARNESS = try bisect bisect-commits survey report lesson
 EVIDENCE = clients servers evidence
-WORDS = $(foreach v,$(GIVEN),"$v=$$$v")
-TOOL = [ -x .environments/harness/bin/python ] || \
-	{ echo 'make $@: the Python of .environments is gone; make clean, and then again' >&2; exit 1; }; \
-	.environments/harness/bin/python -m
 $(HARNESS): .environments/harness/ready
-	@$(TOOL) harness $@ $(WORDS) || [ $$? = 1 ]  # rejected is an answer, not a failure
+	@.environments/harness/bin/python -m harness $@ $(WORDS) || [ $$? = 1 ]  # rejected is an answer, not a failure
 $(EVIDENCE): .environments/harness/ready
-	@$(TOOL) evidence $@ $(WORDS)
+	@.environments/harness/bin/python -m evidence $@ $(WORDS)
 
-upstream readme test test-all test-faults: .environments/tests/ready
 TESTS = .environments/tests/bin/python -m
+upstream readme test test-all test-faults: .environments/tests/ready
 upstream:
 	@$(TESTS) pytest -q upstream
 readme:
