@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from harness.base import Base
@@ -17,13 +17,13 @@ from harness.sources import ASTRAY
 # it from its packages, for a script may leave PYTHONPATH out, or set it; others find it there.
 HOOK = """\
 import sys
+from importlib.machinery import PathFinder
 def no_bytecode(path):
     raise OSError
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] == "uvicorn":
-            others = [finder for finder in sys.meta_path if finder is not self]
-            found = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
+            found = PathFinder.find_spec(name, path, target)
             if name == "uvicorn":
                 with open(IMPORTED, "a") as file:
                     file.write(ascii(found and found.origin) + "\\n")
@@ -47,26 +47,24 @@ def prepared(line: str, base: Base, folder: Path, changes: bool, aside: Path, ou
     `aside` holds the refusals too. Raises Inconclusive, Unavailable.
     """
     new, packages = Path(tempfile.mkdtemp(prefix="script-", dir=aside)), base.made()
-    python = Path(base.interpreter.path)
-    name = "python{}.{}".format(*base.interpreter.version.split("."))
-    own = new / "lib" / name / "site-packages"
+    python, (major, minor, _) = Path(base.interpreter.path), base.interpreter.version.split(".")
+    own = new / "lib" / f"python{major}.{minor}" / "site-packages"
     own.mkdir(parents=True)
     (new / "bin").mkdir()
     (new / "pyvenv.cfg").write_text(f"home = {python.parent}\ninclude-system-site-packages = false\n")
-    for command in ("python", "python3", name):
+    for command in ("python", "python3", f"python{major}.{minor}"):
         (new / "bin" / command).symlink_to(python)
     imported = new / "imported"
     (own / "hook_of_uvicorn.py").write_text(f"IMPORTED = {str(imported)!a}\nCHANGES = {changes}\n{HOOK}")
     (own / "sitecustomize.py").write_text("import hook_of_uvicorn\n")
     paths = f"site.addsitedir({str(packages)!a}); sys.path.append({str(folder)!a})"
     (own / "uvicorn.pth").write_text(f"import hook_of_uvicorn, site, sys; {paths}\n")
-    (own / "run_uvicorn.py").write_text("import sys\nfrom uvicorn.main import main\nsys.exit(main())\n")
     # The first line of a tool cannot name its Python where the path is long or has a space.
-    tools = {tool.name: tool for tool in (packages / "bin").glob("*") if _is_python(tool)}
-    for command, tool in {"uvicorn": own / "run_uvicorn.py", **tools}.items():
+    (own / "uvicorn").write_text("import sys\nfrom uvicorn.main import main\nsys.exit(main())\n")
+    for tool in (own / "uvicorn", *filter(_is_python, (packages / "bin").glob("*"))):
         run = shlex.join([str(new / "bin" / "python"), str(tool)])
-        (new / "bin" / command).write_text(f'#!/bin/sh\nexec {run} "$@"\n')
-        (new / "bin" / command).chmod(0o755)
+        (new / "bin" / tool.name).write_text(f'#!/bin/sh\nexec {run} "$@"\n')
+        (new / "bin" / tool.name).chmod(0o755)
     path = [str(new / "bin"), str(packages / "bin"), str(aside / "refused"), os.environ.get("PATH", os.defpath)]
     variables = {name: value for name, value in os.environ.items() if not name.startswith(ASTRAY)}
     variables |= {"PATH": os.pathsep.join(path), "VIRTUAL_ENV": str(new)}
@@ -78,19 +76,16 @@ def prepared(line: str, base: Base, folder: Path, changes: bool, aside: Path, ou
 def refuse_others(aside: Path) -> None:
     """Put a refusal below `aside` for every tool on PATH that a Python runs, for it would be another environment's.
 
-    Raises Unavailable where that cannot be done.
+    Raises Unavailable, and OSError for what the disk says.
     """
     if os.pathsep in str(aside):
         raise Unavailable(f"PATH cannot hold {plain(str(aside.parent))}: put this where no {os.pathsep} is")
     refused = aside / "refused"
-    try:
-        refused.mkdir()
-        (refused / ".refusal").write_text(REFUSAL)
-        (refused / ".refusal").chmod(0o755)
-    except OSError as error:
-        raise Unavailable(f"cannot write to {aside.parent}: {error.strerror}") from error
+    refused.mkdir()
+    (refused / ".refusal").write_text(REFUSAL)
+    (refused / ".refusal").chmod(0o755)
     for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        with contextlib.suppress(OSError):  # it is not there, or not for this user
+        with suppress(OSError):  # it is not there, or not for this user
             for tool in os.scandir(folder):
                 if not (refused / tool.name).is_symlink() and tool.is_file() and _is_python(Path(tool.path)):
                     (refused / tool.name).symlink_to(".refusal")
@@ -98,7 +93,7 @@ def refuse_others(aside: Path) -> None:
 
 def _is_python(tool: Path) -> bool:
     """Whether it is a script for Python: by its first line, or as uv and pip write one for long paths, or pyenv's."""
-    with contextlib.suppress(OSError), tool.open("rb") as file:
+    with suppress(OSError), tool.open("rb") as file:
         first, _, rest = file.read(400).partition(b"\n")
         return first.startswith(b"#!") and (b"python" in first or rest.startswith(b"'''exec'") or b"pyenv" in rest)
     return False

@@ -11,9 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.model import Trial, Verdict
-from harness.showing import hint
-
 from .conftest import ROOT, Done, Judged, Source, copy_of_the_project, harness, run
 from .test_commits import commit, new
 
@@ -21,41 +18,17 @@ CHANGES = json.loads((ROOT / "tests" / "changes" / "expected.json").read_text())
 FIRST = re.compile(r"(?m)^first (bad|fixed): (\S+) \([\d-]+\), \S+/compare/(\S+)\.\.\.\2$")
 
 
-def tried(line: str, *words: str) -> Done:
-    return harness("try", "UVICORN=0.20.0", f"RUN={line}", *words)
-
-
 def verdict(done: Done) -> str:
     assert done.stdout, done.stderr
     return done.stdout.splitlines()[-1].removeprefix("verdict: ")
 
 
-# What surrounds it.
-
-
 def test_beside_it_lies_what_a_fresh_install_brings_but_for_what_is_left_out() -> None:
     told = "import websockets, h11, click; print(websockets.__version__)"
-    done = tried(f"! python -c 'import wsproto' && python -c '{told}'", "WSPROTO=none")
+    done = harness("try", "WSPROTO=none", f"RUN=! python -c 'import wsproto' && python -c '{told}'")
     newest = re.search(r"websockets==(\S+?)(,|$)", done.stdout.splitlines()[0])
     assert newest and int(newest[1].split(".")[0]) > 10, done.stdout
     assert verdict(done) == f"open - status 0; {newest[1]}"
-
-
-@pytest.mark.parametrize(
-    ("reason", "said"),
-    [
-        ("ModuleNotFoundError: No module named 'not_there.at_all'", "; it lacks not_there: say WITH=not_there, "),
-        ("/usr/bin/python: No module named not_there", "; it lacks not_there: say WITH=not_there, "),
-        ("ImportError: cannot import name 'a' from 'websockets.b'", "; it may need another websockets: set WEBSOCKETS"),
-        ("AttributeError: module 'click' has no attribute 'b'", "; it lacks click: say WITH=click, "),
-        ("ImportError: cannot import name 'a' from 'uvicorn.b'", ""),
-        ("InvalidStatusCode: server rejected WebSocket connection: HTTP 403", "; the app is dialed at URLPATH="),
-        ("no subprotocol was agreed", "; NONE=rejected takes that for rejected"),
-    ],
-)
-def test_what_to_set_is_said_by_the_reason(reason: str, said: str) -> None:
-    told = hint(Trial("", reason=reason))
-    assert told.startswith(said) if said else not told
 
 
 @pytest.mark.weekly  # two of them stand in harness/README.md
@@ -63,13 +36,9 @@ def test_what_to_set_is_said_by_the_reason(reason: str, said: str) -> None:
 def test_a_survey_shows_every_change_there_was(name: str) -> None:
     needs = "WITH=asgiref typing-extensions click<8"  # so that the oldest releases fit too
     done = harness("survey", f"RUN=python tests/changes/{name}", needs, "ATONCE=2")
-    assert done.returncode == 0, done.stdout + done.stderr
     verdicts = {"bad": "rejected", "fixed": "open"}
     found = [[last, first, verdicts[kind]] for kind, first, last in FIRST.findall(done.stdout)]
-    assert found == CHANGES[name]["changes"]
-
-
-# Which uvicorn runs.
+    assert found == CHANGES[name]["changes"], done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -89,45 +58,41 @@ def active(rival: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("active")
-@pytest.mark.parametrize("where", [pytest.param("here", marks=pytest.mark.weekly), "in a long path with a space"])
-def test_uvicorn_and_python_are_those_under_test(where: str, source: Source, tmp_path: Path) -> None:
-    """Also where the tool's path is too long for the first line of a script."""
-    project = ROOT if where == "here" else copy_of_the_project(tmp_path / ("it's é " + "long" * 40))
-    name, checkout, ends = "uvicorn/__init__.py", tmp_path / "checkout", ["GOOD=0.19.0", "BAD=0.20.0"]
+def test_uvicorn_and_python_are_those_under_test(source: Source, tmp_path: Path) -> None:
+    """Also where the tool's path has a space, and is too long for the first line of a script."""
+    project = copy_of_the_project(tmp_path / ("it's é " + "long" * 40))
+    name, checkout, line = "uvicorn/__init__.py", new(tmp_path / "checkout"), "RUN=uvicorn --version | grep -e"
 
-    def tool(*words: str) -> Done:
-        return run(sys.executable, project / "harness", *words, "WITH=pytest", cwd=tmp_path, LC_ALL="C")
+    def tool(verb: str, *words: str) -> Done:
+        return run(sys.executable, project / "harness", verb, "WITH=pytest", *words, cwd=tmp_path, LC_ALL="C")
 
     before = (source("0.20.0") / name).read_text().splitlines(keepends=True)
     after = [line.replace("0.20.0", "0.20.0+mine") for line in before]
     (tmp_path / "my.diff").write_text("".join(difflib.unified_diff(before, after, f"a/{name}", f"b/{name}")))
-    new(checkout)
     for version in ("0.19.0", "0.20.0"):
         # With the time of now: to git, a file of the same size and time is the same.
         shutil.copytree(source(version), checkout, copy_function=shutil.copyfile, dirs_exist_ok=True)
         commit(checkout, f"To {version}", version)
-    line = "RUN=uvicorn --version && python -c 'import uvicorn; print(uvicorn.__version__)'"
+    told = f"{line} 0.20.0 && python -c 'import uvicorn; print(uvicorn.__version__)'"
     for words, version in ((["SOURCE=checkout"], "0.20.0"), (["UVICORN=0.20.0", "PATCH=my.diff"], "0.20.0+mine")):
-        assert verdict(tool("try", line, *words)) == f"open - status 0; {version}"
+        assert verdict(tool("try", told, *words)) == f"open - status 0; {version}"
     (tmp_path / "test_it.py").write_text("import uvicorn\ndef test_it():\n    assert uvicorn.__version__ == '0.19.0'\n")
-    bisected = tool("bisect", "RUN=uvicorn --version | grep -e 0.19 -e 0.20 && pytest -q test_it.py", *ends)
+    bisected = tool("bisect", f"{line} 0.19 -e 0.20 && pytest -q test_it.py", "GOOD=0.19.0", "BAD=0.20.0")
     assert "\nfirst bad: 0.20.0 (2022-11-20)\n" in bisected.stdout, bisected.stdout + bisected.stderr
-    found = tool("bisect-commits", "RUN=uvicorn --version | grep 0.19.0", f"REPO={checkout}", *ends)
+    found = tool("bisect-commits", f"{line} 0.19", f"REPO={checkout}", "GOOD=0.19.0", "BAD=0.20.0")
     assert "  To 0.20.0\n" in found.stdout, found.stdout + found.stderr
 
 
 @pytest.mark.usefixtures("active")
 def test_another_environments_uvicorn_is_refused(rival: Path, judged: Judged, source: Source) -> None:
-    elsewhere, imported = source("0.19.0"), "it imported another uvicorn, "
-    for line, reason in (
-        ("pytest -q", "pytest here is of another Python than the uvicorn under test: say WITH=pytest"),
-        (f"'{rival}/bin/python' -c 'import uvicorn'", imported),
-        (f"'{rival}/bin/uvicorn' --version", imported),
-        (f"cd {elsewhere} && python -c 'import uvicorn'", imported),
-        (f"PYTHONPATH={elsewhere}:$PYTHONPATH python -c 'import uvicorn'", imported),
-    ):
+    imported = "it imported another uvicorn, "
+    for line, reason in {
+        "pytest -q": "pytest here is of another Python than the uvicorn under test: say WITH=pytest",
+        f"'{rival}/bin/uvicorn' --version": imported,
+        f"cd {source('0.19.0')} && python -c 'import uvicorn'": imported,
+    }.items():
         trial = judged("0.20.0", line=line)
-        assert (trial.verdict, reason in trial.reason) == (Verdict.inconclusive, True), trial.reason
+        assert (trial.verdict.name, reason in trial.reason) == ("inconclusive", True), trial.reason
 
 
 def test_where_path_cannot_hold_the_project_nothing_is_judged(tmp_path: Path) -> None:

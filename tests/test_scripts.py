@@ -9,23 +9,16 @@ from pathlib import Path
 import pytest
 
 from harness.index import Release
-from harness.model import Verdict
 
 from .conftest import ROOT, Judging, harness
-from .test_forks import ANSWER, FORGED, LATE, UNWATCHED, left, running
+from .test_forks import left, running
 
-PORT = """
-import socket, subprocess, sys, time
-server = subprocess.Popen([sys.executable, "{root}/server.py", "--port", "{port}"], stderr=-3)
-try:
-    while server.poll() is None and socket.socket().connect_ex(("127.0.0.1", {port})):
-        time.sleep(0.01)
-    sys.exit(subprocess.call([sys.executable, "{root}/client.py", "ws://127.0.0.1:{port}"]))
-finally:
-    server.terminate()
-    server.wait()
-"""
 TOLD = "import os; print(os.path.exists('model.py'), os.environ['FOO'], os.environ['MINE'])"
+CONNECT = "import socket; socket.create_connection(('127.0.0.1', PORT))"
+FIXED_PORT = f"""
+python {ROOT}/server.py --port PORT 2>/dev/null & trap "kill $!" EXIT
+until python -c "{CONNECT}" 2>/dev/null; do kill -0 $! || exit 125; done
+python {ROOT}/client.py ws://127.0.0.1:PORT"""
 
 
 @pytest.mark.parametrize(
@@ -36,16 +29,10 @@ TOLD = "import os; print(os.path.exists('model.py'), os.environ['FOO'], os.envir
         ("yes | head -c 30000000; echo the end", "open - status 0; the end"),
         ("setsid sh -c 'setsid sleep 60 & exec sleep 60' & exit 0", "open - status 0"),
         ("true && false", "rejected - status 1"),
-        ("exec >&- 2>&-; exit 1", "rejected - status 1"),
-        ("yes & exit 3", "rejected - status 3"),
-        ("exit 124", "rejected - status 124"),
+        ("yes & exec >&- 2>&-; exit 124", "rejected - status 124"),
         ("echo verdict: open; exit 125", "inconclusive - status 125; verdict: open"),
-        (f"echo '{ANSWER}'; echo '{FORGED}'; exit 126", "inconclusive - status 126; "),
         ("no-such-command", "inconclusive - status 127; "),
-        ("exit 200", "inconclusive - status 200"),
         ("kill -9 $$", "inconclusive - signal 9"),
-        ("kill -9 $PPID", UNWATCHED),
-        ("exec >&- 2>&-; sleep 60", LATE),
     ],
 )
 def test_a_script_is_a_line_for_the_shell_and_its_status_is_what_git_bisect_run_takes_it_for(
@@ -54,7 +41,7 @@ def test_a_script_is_a_line_for_the_shell_and_its_status_is_what_git_bisect_run_
     """It is judged at once, what it starts is ended, and what it prints is kept up to a limit."""
     monkeypatch.setenv("MINE", "$5 and more")
     monkeypatch.chdir(ROOT)
-    with judging(line=line, limit=1.0 if verdict == LATE else 20.0) as judge:
+    with judging(line=line) as judge:
         begun = time.monotonic()
         assert judge.release(releases["0.20.0"])[0].last_line.startswith(f"verdict: {verdict}")
         assert time.monotonic() - begun < 5
@@ -69,15 +56,14 @@ def test_a_full_disk_is_inconclusive(judging: Judging, releases: dict[str, Relea
         (judge.printed / "0.20.0.txt").symlink_to("/dev/full")
         [trial] = judge.release(releases["0.20.0"])
         (judge.printed / "0.20.0.txt").unlink()
-    assert (trial.verdict, "No space left on device" in trial.reason) == (Verdict.inconclusive, True)
+    assert (trial.verdict.name, "No space left on device" in trial.reason) == ("inconclusive", True)
 
 
 def test_scripts_run_one_at_a_time_but_where_more_are_asked_for(tmp_path: Path) -> None:
-    line = "RUN=mkdir alone && sleep 0.3 && rmdir alone"
     for words, expected in (([], {"open"}), (["ATONCE=3"], {"open", "rejected"})):
-        file = tmp_path / "result"
-        done = harness("survey", line, "FROM=0.18.1", "TO=0.19.0", f"JSON={file}", *words, cwd=tmp_path)
-        trials = json.loads(file.read_text())["trials"]
+        survey = ("survey", "RUN=mkdir alone && sleep 0.3 && rmdir alone", "FROM=0.18.1", "TO=0.19.0", "JSON=result")
+        done = harness(*survey, *words, cwd=tmp_path)
+        trials = json.loads((tmp_path / "result").read_text())["trials"]
         assert [one["of"] for one in trials] == ["0.18.1", "0.18.2", "0.18.3", "0.19.0"], done.stdout
         assert {one["verdict"] for one in trials} == expected
 
@@ -86,20 +72,16 @@ def test_scripts_run_one_at_a_time_but_where_more_are_asked_for(tmp_path: Path) 
 def test_a_fixed_port_finds_what_the_case_finds(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    needs = (ROOT / "server.py").read_text().split('"""')[0]
-    (tmp_path / "fixed.py").write_text(needs + PORT.format(root=ROOT, port=port))
-    done = harness("bisect", "RUN=python fixed.py", cwd=tmp_path)
+        line = FIXED_PORT.replace("PORT", str(probe.getsockname()[1]))
+    done = harness("bisect", f"RUN={line}", cwd=tmp_path)
     assert "last good: 0.19.0 (2022-10-19)\nfirst bad: 0.20.0 (2022-11-20)\n" in done.stdout, done.stdout + done.stderr
     assert "; verdict: rejected - InvalidHandshake: multiple subprotocols: ocpp2.0.1" in done.stdout
-    assert "websockets==10.4" in done.stdout.splitlines()[0]
 
 
 def test_paths_are_those_of_the_folder_it_is_called_from_and_what_it_printed_is_kept(tmp_path: Path) -> None:
     script = "import sys, uvicorn\nprint('on', uvicorn.__version__)\nsys.exit(uvicorn.__version__ >= '0.19')\n"
     (tmp_path / "mine.py").write_text(script)
     done = harness("bisect", "RUN=python mine.py", "GOOD=0.18.0", "BAD=0.20.0", "JSON=found.json", cwd=tmp_path)
-    assert "\nfirst bad: 0.19.0 (2022-10-19)\n" in done.stdout, done.stdout + done.stderr
     where = ROOT / re.findall(r"what it printed for each: (.*)/\n", done.stdout)[0]
     told = json.loads((tmp_path / "found.json").read_text())
     assert (told["verb"], told["asked"]) == ("bisect", "RUN=python mine.py")
