@@ -7,7 +7,6 @@ from evidence import clients, library, page, pythons, servers, survey
 from harness.__main__ import run
 from harness.model import plain
 from harness.place import Unavailable
-from harness.releases import NothingTestable
 from harness.words import Mistake, Verb, explained, parse
 
 VERBS = {
@@ -48,8 +47,8 @@ def measure(interpreter: str) -> int:
             found = survey.measure(interpreter) if part is survey else part.measure()
             part.KEPT.write(found)
             missing = [" ".join(part.KEPT.key(row)).strip() for row in found if "missing" in row]
-        except (Unavailable, NothingTestable) as error:
-            missing, status = [plain(str(error))], 125
+        except Unavailable as error:
+            missing, status = [str(error)], 125
         if missing and part is not clients:  # a browser that is not here is no failure
             status = 125
         print(f"{part.KEPT.name}: {'not measured: ' + '; '.join(missing) if missing else 'measured'}", flush=True)

@@ -46,7 +46,7 @@ class Survey(NamedTuple):
 
 
 def measure(interpreter: str = "", only: Iterable[str] = ()) -> list[Row]:
-    """The rows of all releases, or of some. Raises Unavailable, and NothingTestable where it is no use to go on."""
+    """The rows of all releases, or of some. Raises Unavailable, also where it is no use to go on."""
     index = Index.configured()
     questions = survey.everything(index, interpreter)
     chosen = [one for one in index.releases("uvicorn") if not only or one.version in only]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import sys
@@ -10,11 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
-
-NEEDED = {
-    "fcntl": "Linux or macOS (on Windows: WSL)",
-    **dict.fromkeys(("packaging", "tqdm", "uv", "pypi_simple"), "what make installs: use make, or make clean"),
-}
 
 
 def run(verbs: Callable[[], int]) -> NoReturn:
@@ -33,6 +27,9 @@ def run(verbs: Callable[[], int]) -> NoReturn:
         status = 130
     except BrokenPipeError:
         status = 141
+    except ImportError as error:
+        advice = "use make, which installs it, or make clean; on Windows use WSL"
+        print(f"the harness needs {error.name}: {advice}", file=sys.stderr)
     except Exception as error:
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
     finally:
@@ -46,15 +43,10 @@ def run(verbs: Callable[[], int]) -> NoReturn:
 def main(arguments: Sequence[str]) -> int:
     """Do what was typed. Returns the exit status: 2 for a mistake (of `try` 125), which is told in one line, 1 where
     nothing changed, 125 where something could not be judged."""
-    missing = [where for name, where in NEEDED.items() if not importlib.util.find_spec(name)]
-    if missing:
-        print(f"the harness needs {missing[-1]}", file=sys.stderr)
-        return 125
     from harness import lesson, report, verbs
     from harness.model import plain
     from harness.place import Unavailable
-    from harness.releases import NoChange, NothingTestable
-    from harness.showing import hint
+    from harness.releases import NoChange
     from harness.words import Mistake, explained, parse
 
     known: Mapping[str, Callable[[Mapping[str, str]], int]] = {
@@ -77,9 +69,8 @@ def main(arguments: Sequence[str]) -> int:
     except NoChange as error:
         print(f"\n{error}")
         return 1
-    except (Unavailable, NothingTestable) as error:
-        advice = hint(error.trial) if isinstance(error, NothingTestable) else ""
-        print(f"verdict: inconclusive - {plain(f'{error}{advice}')}")
+    except Unavailable as error:
+        print(f"verdict: inconclusive - {error}")
         return 125
 
 

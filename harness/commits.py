@@ -73,7 +73,7 @@ def search(
 
     `judging` judges the checkout as it stands, at the commit that it is told; `say` gets a line for every commit.
     Returns the commits of which one is the first, whether that is a break, and git's log. Raises NoChange where an end
-    is not as claimed, NothingTestable, and Unavailable with git's words or the reason why an end cannot be judged.
+    is not as claimed, and Unavailable with git's words or the reason why an end cannot be judged.
     """
     trials: dict[str, Trial] = {}
 

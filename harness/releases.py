@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
 
+from packaging.utils import canonicalize_version
 from packaging.version import Version
 
 from harness.index import Release
 from harness.model import Cause, Trial, Verdict
+from harness.place import Unavailable
 from harness.search import Answer, search
-from harness.words import Mistake, meant
+from harness.words import Mistake, Words, meant
 
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
 GOOD, BAD = Verdict.open, Verdict.rejected
 LATE = 3  # how often one may not end in time before it is no use to go on
-Judging = Callable[[Release], Trial]
-Saying = Callable[[Release, Trial, str], None]
+Judging = Callable[[Release, str], Trial]  # of a release, with a note that says why it is judged
+# What to set where a verdict has such words. The first are Python's: what lies beside uvicorn is missing, or too old.
+LACKS = r"(?:No module named '?|cannot import name '\w+' from '|module '(?=websockets|wsproto|h11|click))"
+HINTS = {
+    rf"{LACKS}(websockets|wsproto)\b": "it may need another {name}: set {NAME}, such as {NAME}=latest or a version",
+    rf"{LACKS}(?!uvicorn\b)(\w+)": "it lacks {name}: say WITH={name}, or set what brings it",
+    "inconclusive .*no subprotocol was agreed": "NONE=rejected takes that for rejected",
+    "inconclusive .*HTTP 403": "the app is dialed at URLPATH=, and for plain HTTP use RUN=",
+}
 
 
 class NoChange(Exception):
-    """The ends are not what they were said to be."""
-
-
-class Alike(NoChange):
-    """The ends have the same verdict, or are one."""
-
-
-class NothingTestable(Exception):
-    """Why nothing can be judged; `trial` is the last that could not."""
-
-    def __init__(self, trial: Trial) -> None:
-        super().__init__(trial.reason)
-        self.trial = trial
+    """The ends are alike, or not what they were said to be."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +52,8 @@ class Change:
     @property
     def ends(self) -> dict[str, str]:
         """What GOOD= and BAD= are for it."""
-        sides = [self.last.version, self.first.version]
-        good, bad = sides if self.before is GOOD else reversed(sides)
-        return {"GOOD": good, "BAD": bad}
+        words = ("GOOD", "BAD") if self.before is GOOD else ("BAD", "GOOD")
+        return dict(zip(words, (self.last.version, self.first.version), strict=True))
 
 
 @dataclass(frozen=True)
@@ -74,20 +70,18 @@ class Range:
         return self.first.version if self.count == 1 else f"{self.first.version} - {self.last.version}"
 
 
-def usable(
-    releases: Sequence[Release], python: str, pre: bool = False, withdrawn: bool = False, asked: Sequence[str] = ()
-) -> list[Release]:
-    """Those that this Python may install; pre-releases and withdrawn ones only where asked for, all or by version."""
-    names = set()
-    for text in asked:
-        with contextlib.suppress(ValueError):  # it is a date, or latest
-            names.add(Version(text))
-    found = [
-        one
-        for one in releases
-        if one.admits(python)
-        and (Version(one.version) in names or ((pre or not one.prerelease) and (withdrawn or not one.withdrawn)))
-    ]
+def usable(releases: Sequence[Release], python: str, words: Words) -> list[Release]:
+    """Those that this Python may install; pre-releases and withdrawn ones only where the words ask for all or name one.
+
+    Raises Mistake where there are none.
+    """
+    ends = ("UVICORN", "GOOD", "BAD", "FROM", "TO")
+    asked = {canonicalize_version(words[name].strip()) for name in ends if name in words}
+    found = [one for one in releases if one.admits(python)]
+    if words.get("PRE") != "yes":
+        found = [one for one in found if not one.prerelease or canonicalize_version(one.version) in asked]
+    if words.get("WITHDRAWN") != "yes":
+        found = [one for one in found if not one.withdrawn or canonicalize_version(one.version) in asked]
     if not found:
         raise Mistake(f"no release of uvicorn runs on Python {python}: INTERPRETER names another")
     return found
@@ -98,15 +92,11 @@ def named(word: str, text: str, releases: Sequence[Release]) -> Release:
 
     Raises Mistake where it is not there.
     """
+    fitting = list(releases)
     if DAY.fullmatch(text):
-        try:
-            date.fromisoformat(text)
-        except ValueError:
-            raise Mistake(f"{word}={text} is no date, such as 2022-10-19") from None
-        fitting = [one for one in releases if one.released and one.released <= text]
-    elif text == "latest":
-        fitting = list(releases)
-    else:
+        day = str(meant(word, date.fromisoformat, text))
+        fitting = [one for one in releases if one.released and one.released <= day]
+    elif text != "latest":
         version = meant(word, Version, text)
         fitting = [one for one in releases if Version(one.version) == version]
     if not fitting:
@@ -115,103 +105,109 @@ def named(word: str, text: str, releases: Sequence[Release]) -> Release:
     return fitting[-1]
 
 
+def hint(trial: Trial) -> str:
+    """What to set where a trial is not open, as the end of a sentence; empty where that is not known."""
+    for pattern, advice in HINTS.items():
+        found = re.search(pattern, trial.last_line)
+        if found and trial.verdict is not GOOD:
+            name = found[found.lastindex or 0]
+            return "; " + advice.format(name=name, NAME=name.upper())
+    return ""
+
+
 def give_up(trials: Sequence[Trial]) -> None:
-    """Raises NothingTestable where it is no use to go on: several do not end in time, or neither of the first two can
-    be started, which is not uvicorn's affair."""
+    """Raises Unavailable where it is no use to go on: several do not end in time, or neither of the first two can be
+    started, which is not uvicorn's affair."""
     causes = [one.cause for one in trials]
     if causes.count(Cause.LATE) >= LATE or causes == [Cause.NO_APP] * 2:
-        raise NothingTestable(trials[-1])
+        raise untestable(trials[-1])
 
 
-def bisect(
-    releases: Sequence[Release], good: Release | None, bad: Release | None, judging: Judging, say: Saying
-) -> Change:
-    """Judge both ends, then search between them; `say` gets every release judged, its trial and a note.
+def untestable(trial: Trial) -> Unavailable:
+    """What to raise where it matters that one cannot be judged."""
+    return Unavailable(trial.reason + hint(trial))
+
+
+def bisect(releases: Sequence[Release], good: Release | None, bad: Release | None, judging: Judging) -> Change:
+    """Judge both ends, then search between them.
 
     `good` and `bad` are the ends that are known, in whichever order. An end that is not known is the oldest or the
-    newest release; one that cannot be judged moves inward. Raises Mistake, NoChange and NothingTestable.
+    newest release; one that cannot be judged moves inward. Raises Mistake, NoChange, and Unavailable where nothing can
+    be judged.
     """
     if good and good == bad:
         raise Mistake(f"GOOD and BAD are the same release, {good.version}")
     said = {releases.index(end): verdict for end, verdict in ((good, GOOD), (bad, BAD)) if end}
-    trials = _Search(releases, judging, say, said)
+    trials = _Trials(releases, judging, said)
     newest = len(releases) - 1
-    if len(said) != 1:
-        return trials.between(min(said, default=0), max(said, default=newest))
-    [end] = said
-    # A break lies after a good release and before a bad one, a fix on the other side.
-    sides = [(end, newest), (0, end)] if good else [(0, end), (end, newest)]
-    *first, last = [(low, high) for low, high in sides if low < high] or [(end, end)]
-    for low, high in first:
-        with contextlib.suppress(Alike):
-            return trials.between(low, high)
-    return trials.between(*last)
+    sides = [(min(said, default=0), max(said, default=newest))]
+    if len(said) == 1:  # a break lies after a good release and before a bad one, a fix on the other side
+        [end] = said
+        sides = [(end, newest), (0, end)] if good else [(0, end), (end, newest)]
+        sides = [(low, high) for low, high in sides if low < high] or [(end, end)]
+    for low, high in sides[:-1]:
+        with suppress(NoChange):
+            return trials.change(low, high)
+    return trials.change(*sides[-1])
 
 
 @dataclass
-class _Search:
+class _Trials:
     """The trials of one bisect, each made once; `said` is what the ends that were given are said to be."""
 
     releases: Sequence[Release]
     judging: Judging
-    say: Saying
     said: Mapping[int, Verdict]
-    trials: dict[int, Trial] = field(default_factory=dict)
+    made: dict[int, Trial] = field(default_factory=dict)
 
-    def ask(self, at: int, note: str) -> Trial:
-        if at not in self.trials:
-            self.trials[at] = self.judging(self.releases[at])
-            self.say(self.releases[at], self.trials[at], note)
-            give_up(list(self.trials.values()))
-        return self.trials[at]
+    def ask(self, at: int, note: str = "an end moves inward") -> Trial:
+        if at not in self.made:
+            self.made[at] = self.judging(self.releases[at], note)
+            give_up(list(self.made.values()))
+        return self.made[at]
 
-    def between(self, low: int, high: int) -> Change:
-        ends = low, high
-        trials = [self.ask(end, "an end") for end in ends]
-        anchors = [end for end, trial in zip(ends, trials, strict=True) if not trial.cause] or [self._anchor(low, high)]
-        low, high = self._inward(low, anchors[0]), self._inward(high, anchors[-1])
-        names = [self.releases[at].version for at in (low, high)]
-        before, after = verdicts = [self.trials[at].verdict for at in (low, high)]
-        wrong = [
-            f"{name} is {verdict.name}: it is not {'GOOD' if self.said[end] is GOOD else 'BAD'}"
-            for name, verdict, end in zip(names, verdicts, ends, strict=True)
-            if self.said.get(end, verdict) is not verdict
-        ]
-        if wrong:
-            raise NoChange(wrong[0] if len(wrong) == 1 else "GOOD is rejected and BAD is open: swap them")
-        if low == high:
-            raise Alike(f"{names[0]} alone can be judged, and is {before.name}")
+    def change(self, low: int, high: int) -> Change:
+        """The change between two ends, or what they become where they cannot be judged."""
+        testable = [end for end in (low, high) if not self.ask(end, "an end").cause] or [self._within(low, high)]
+        ends = self._inward(low, testable[0]), self._inward(high, testable[-1])
+        before, after = (self.made[at].verdict for at in ends)
+        told = " and ".join(f"{self.releases[at].version} is {self.made[at].verdict.name}" for at in sorted({*ends}))
+        for end, verdict in ((low, before), (high, after)):
+            if self.said.get(end, verdict) is not verdict:
+                if self.made[end].cause:  # another one cannot show that it is not what it was said to be
+                    raise untestable(self.made[end])
+                raise NoChange(f"{told}, but GOOD is to be open, and BAD rejected")
         if before is after:
-            raise Alike(f"{names[0]} and {names[1]} are both {before.name}")
+            hints = dict.fromkeys(hint(self.made[at]) for at in ends)
+            raise NoChange(f"{told}: no change was found{''.join(hints)}")
         answers = {before: Answer.GOOD, after: Answer.BAD}
 
         def ask(at: int, left: int) -> Answer:
             note = f"at most {left - 1} more" if left > 1 else "the last step"
             return answers.get(self.ask(at, note).verdict, Answer.UNTESTABLE)
 
-        found = search(range(low, high + 1), ask)
-        untestable = tuple(self.releases[at] for at in found.untestable)
-        return Change(self.releases[found.last_good], self.releases[found.first_bad], before, untestable)
+        found = search(range(ends[0], ends[1] + 1), ask)
+        among = tuple(self.releases[at] for at in found.untestable)
+        return Change(self.releases[found.last_good], self.releases[found.first_bad], before, among)
 
-    def _anchor(self, low: int, high: int) -> int:
-        """A release between two that can be judged, found by halving what lies between. Raises NothingTestable."""
-        gaps = [(low, high)]
-        for left, right in gaps:  # it grows
-            middle = (left + right) // 2
-            if left < middle:
-                if not self.ask(middle, "an end moves inward").cause:
-                    return middle
-                gaps += [(middle, right), (left, middle)]
-        raise NothingTestable(self.trials[high])
+    def _within(self, low: int, high: int) -> int:
+        """A place between two that can be judged, found with ever finer steps. Raises Unavailable."""
+        step = high - low
+        while step > 1:
+            step = (step + 1) // 2
+            for at in range(high - step, low, -step):
+                if not self.ask(at).cause:
+                    return at
+        raise untestable(self.made[high])
 
-    def _inward(self, end: int, anchor: int) -> int:
-        """The release nearest to an end that can be judged, as far as halving finds it."""
+    def _inward(self, end: int, testable: int) -> int:
+        """The place nearest to an end that can be judged, as far as halving finds it."""
 
         def ask(at: int, _: int) -> Answer:
-            return Answer.GOOD if self.ask(at, "an end moves inward").cause else Answer.BAD
+            return Answer.GOOD if self.ask(at).cause else Answer.BAD
 
-        towards = 1 if end < anchor else -1
-        return end if end == anchor else search(range(end, anchor + towards, towards), ask).first_bad
+        towards = 1 if end < testable else -1
+        return end if end == testable else search(range(end, testable + towards, towards), ask).first_bad
 
 
 def ranges(releases: Sequence[Release], trials: Sequence[Trial]) -> list[Range]:

@@ -34,7 +34,7 @@ class Found:
 
 
 def write(words: Mapping[str, str]) -> int:
-    """Print the report, or write it to a file. Returns 0. Raises Mistake, Unavailable, NothingTestable."""
+    """Print the report, or write it to a file. Returns 0. Raises Mistake, Unavailable."""
     index = Index.configured()
     text = document(measure(question(words, index), index), index)
     if "OUTPUT" in words:
@@ -47,19 +47,20 @@ def write(words: Mapping[str, str]) -> int:
 def measure(asked: Question, index: Index) -> Found:
     """Bisect, or where both ends are alike judge every release; then look closely at what is to be told of.
 
-    Raises NothingTestable, and Unavailable where a release is judged in two ways.
+    Raises Unavailable, also where a release is judged in two ways.
     """
     change: Change | None
     trials: dict[Release, Trial] = {}
-    among = releases.usable(index.releases("uvicorn"), asked.base.interpreter.version)
+    among = releases.usable(index.releases("uvicorn"), asked.base.interpreter.version, {})
     with Judge(asked, index) as judging:
         among = among[judging.oldest(among) :]
 
-        def keep(release: Release, trial: Trial, _: str) -> None:
-            trials[release] = trial
+        def judge_one(release: Release, _: str) -> Trial:
+            [trials[release]] = judging.release(release)
+            return trials[release]
 
         try:
-            change = releases.bisect(among, None, None, lambda one: judging.release(one)[0], keep)
+            change = releases.bisect(among, None, None, judge_one)
         except NoChange:
             trials = {one: trial for one, [trial] in zip(among, survey.measure([asked], index, among), strict=True)}
             change = next(reversed(releases.changes(among, [*trials.values()])), None)

@@ -20,21 +20,20 @@ ROWS = PINNED + NEWEST
 CORES = os.cpu_count() or 1
 
 
-def everything(index: Index, interpreter: str = "") -> tuple[Question, Question]:
+def everything(index: Index, interpreter: str = "") -> list[Question]:
     """What is asked of every release for the evidence: each case with each implementation, on two bases."""
-    words = {"INTERPRETER": interpreter} if interpreter else {}
-
-    def asked(rows: Sequence[str]) -> Question:
+    found = []
+    for rows in (PINNED, NEWEST):
         apps = tuple(app({"CASE": case}, ws) for ws in rows for case in cases())
-        return Question(beside(words, rows[0], index), "every case", apps, at_once=CORES)
-
-    return asked(PINNED), asked(NEWEST)
+        base = beside({"INTERPRETER": interpreter}, rows[0], index)
+        found.append(Question(base, "every case", apps, at_once=CORES))
+    return found
 
 
 def measure(questions: Sequence[Question], index: Index, releases: Sequence[Release]) -> list[list[Trial]]:
     """The trials of each release for all questions, in their order, with a progress bar on a terminal.
 
-    Raises NothingTestable where it is no use to go on.
+    Raises Unavailable where it is no use to go on.
     """
     found: list[list[Trial]] = [[] for _ in releases]
     # The question goes first: so its base is warm for all the releases.
@@ -47,6 +46,5 @@ def measure(questions: Sequence[Question], index: Index, releases: Sequence[Rele
                     found[place] += trials
                     worst.append(next((one for one in trials if one.cause is Cause.LATE), trials[0]))
                     give_up(worst)
-                    bar.set_postfix_str(releases[place].version)
-                    bar.update(1)
+                    bar.update()
     return found

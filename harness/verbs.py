@@ -10,23 +10,21 @@ from harness.asking import question
 from harness.index import Index, Release
 from harness.judge import Judge, Question
 from harness.model import UPSTREAM, Trial, plain
-from harness.releases import Alike, Change, NoChange
-from harness.showing import by_hand, columns, compare, hint, keep, told_place
-from harness.words import Mistake, Words, typed
+from harness.releases import Change, NoChange
+from harness.showing import by_hand, columns, compare, kept
+from harness.words import Words, typed
 
 
 def usable(words: Words, asked: Question, index: Index) -> list[Release]:
     """The releases that the words speak of. Raises Mistake where there are none."""
-    by_version = [words[name] for name in ("UVICORN", "GOOD", "BAD", "FROM", "TO") if name in words]
-    python, pre, withdrawn = asked.base.interpreter.version, words.get("PRE") == "yes", words.get("WITHDRAWN") == "yes"
-    return releases.usable(index.releases("uvicorn"), python, pre, withdrawn, by_version)
+    return releases.usable(index.releases("uvicorn"), asked.base.interpreter.version, words)
 
 
 def try_one(words: Words) -> int:
     """Judge one uvicorn and print what `make broken` prints. Returns the verdict's exit status."""
     index = Index.configured()
     asked = question(words, index)
-    with Judge(asked, index) as judging:
+    with Judge(asked, index) as judging, kept(words, "try", judging) as result:
         if "SOURCE" in words:
             name = words["SOURCE"]
             [found] = judging.folder(Path(name).resolve(), observed=True)
@@ -34,18 +32,17 @@ def try_one(words: Words) -> int:
             release = releases.named("UVICORN", words.get("UVICORN", "latest"), usable(words, asked, index))
             name = release.version
             [found] = judging.release(release, observed=True)
+        result["trials"].append((name, found))
         beside = "" if found.cause else asked.base.named()
-    print(*filter(None, (f"uvicorn {found.uvicorn or plain(name)}", asked.name, beside)), sep=", ")
-    for text in filter(None, (*found.lines, found.traceback)):
-        print(text)
-    told_place(judging)
-    keep(words, "try", asked, {}, [(name, found)])
+        print(*filter(None, (f"uvicorn {found.uvicorn or plain(name)}", asked.name, beside)), sep=", ")
+        for text in filter(None, (*found.lines, found.traceback)):
+            print(text)
     print(found.last_line)
     return int(found.verdict.value)
 
 
 def bisect_releases(words: Words) -> int:
-    """Find the release that changed the verdict. Returns 0. Raises NoChange, NothingTestable."""
+    """Find the release that changed the verdict. Returns 0. Raises NoChange, Unavailable."""
     index = Index.configured()
     change = changed_release(words, question(words, index), index)
     last, first = change.names
@@ -65,16 +62,16 @@ def bisect_releases(words: Words) -> int:
 
 
 def changed_release(words: Words, asked: Question, index: Index) -> Change:
-    """The change that a bisect of the releases finds; each step is printed. Raises NoChange, NothingTestable."""
-    trials: list[tuple[str, Trial]] = []
-    found: dict[str, object] = {}
+    """The change that a bisect of the releases finds; each step is printed. Raises NoChange, Unavailable."""
     begun = time.monotonic()
 
-    def say(release: Release, trial: Trial, note: str) -> None:
-        trials.append((release.version, trial))
+    def judge_one(release: Release, note: str) -> Trial:
+        [trial] = judging.release(release)
+        result["trials"].append((release.version, trial))
         print(columns(f"{release.version:12} {release.released or 'no date':10}", trial, note), flush=True)
+        return trial
 
-    with Judge(asked, index) as judging:
+    with Judge(asked, index) as judging, kept(words, "bisect", judging) as result:
         among = usable(words, asked, index)
         ends = {word: releases.named(word, words[word], among) for word in ("GOOD", "BAD") if word in words}
         print(f"{asked.name}, {asked.base.named()}", flush=True)
@@ -82,19 +79,13 @@ def changed_release(words: Words, asked: Question, index: Index) -> Change:
             among = among[min([judging.oldest(among), *map(among.index, ends.values())]) :]
             print(f"{len(among)} releases from {among[0].version} to {among[-1].version}", flush=True)
         try:
-            change = releases.bisect(among, ends.get("GOOD"), ends.get("BAD"), lambda one: judging.release(one)[0], say)
-            for side, one in (("last", change.last), ("first", change.first)):
-                found[side] = {"uvicorn": one.version, "released": one.released}
-        except Alike as error:
-            lacks = dict.fromkeys(filter(None, (hint(trial) for _, trial in trials)))
-            seconds = max(1, round((time.monotonic() - begun) / len(trials) * len(among)))
-            subject = {} if asked.line else {"CASE": asked.apps[0].case}
-            every = f"every change there was, in about {seconds} s: {typed('survey', {**subject, **words})}"
-            lines = [f"{error}: no change was found between them.", *(one.removeprefix("; ") for one in lacks), every]
-            raise NoChange("\n".join(lines)) from None
-        finally:
-            told_place(judging, " for each")
-            keep(words, "bisect", asked, found, trials)
+            change = releases.bisect(among, ends.get("GOOD"), ends.get("BAD"), judge_one)
+        except NoChange as error:
+            seconds = max(1, round((time.monotonic() - begun) / len(result["trials"]) * len(among)))
+            every = typed("survey", words if asked.line else {"CASE": asked.apps[0].case, **words})
+            raise NoChange(f"{error}\nevery change there was, in about {seconds} s: {every}") from None
+        for side, one in (("last", change.last), ("first", change.first)):
+            result[side] = {"uvicorn": one.version, "released": one.released}
     return change
 
 
@@ -110,19 +101,18 @@ def bisect_commits(words: Words) -> int:
     for name, text in ends.items():
         if releases.DAY.fullmatch(text) or text == "latest":
             ends[name] = releases.named(name, text, usable({}, asked, index)).version
-    trials: list[tuple[str, Trial]] = []
     with Judge(asked, index) as judging, commits.clone(words.get("REPO", UPSTREAM)) as checkout:
         good, bad = (commits.commit(checkout, name, ends[name]) for name in ("GOOD", "BAD"))
 
         def judge_one(sha: str) -> Trial:
-            trials.append((sha, judging.folder(checkout, name=sha)[0]))
-            return trials[-1][1]
+            [trial] = judging.folder(checkout, name=sha)
+            result["trials"].append((sha, trial))
+            return trial
 
         print(by_hand(words), flush=True)
-        try:
+        with kept(words, "bisect-commits", judging) as result:
             found, breaks, log = commits.search(checkout, good, bad, judge_one, lambda text: print(text, flush=True))
-        finally:
-            told_place(judging, " for each")
+            result["first"] = [{"commit": one.sha, "subject": one.subject, "link": one.link} for one in found]
         print(f"\n{log}\n")
         first = "first bad commit" if breaks else "first fixed commit"
         if len(found) > 1:
@@ -133,37 +123,37 @@ def bisect_commits(words: Words) -> int:
             undone = commits.reverted(checkout, one.sha, bad if breaks else good)
             if undone:
                 print(f"  reverted later by {undone.sha}\n  {undone.subject}, {undone.date}")
-    named = [{"commit": one.sha, "subject": one.subject, "link": one.link} for one in found]
-    keep(words, "bisect-commits", asked, {"first": named}, trials)
     return 0 if len(found) == 1 else 125
 
 
 def survey_releases(words: Words) -> int:
-    """Judge every release, and show the ranges and each change. Returns 0, or 125 where nothing could be judged."""
+    """Judge every release, and show the ranges and each change. Returns 0, or 125 where nothing could be judged.
+
+    Where no word says of what, it is of every case and implementation.
+    """
     index = Index.configured()
-    subject = words.keys() & {"APP", "RUN", "CASE"}
-    idle = words.keys() - {"FROM", "TO", "PRE", "WITHDRAWN", "INTERPRETER", "JSON"}
-    if not subject and idle:
-        raise Mistake(f"{', '.join(sorted(idle))}: say of what, with CASE, APP or RUN")
-    asked = (question(words, index),) if subject else survey.everything(index, words.get("INTERPRETER", ""))
+    one_question = words.keys() - {"FROM", "TO", "PRE", "WITHDRAWN", "INTERPRETER", "JSON"}
+    asked = (question(words, index),) if one_question else survey.everything(index, words.get("INTERPRETER", ""))
     among = usable(words, asked[0], index)
     among = among[: among.index(releases.named("TO", words.get("TO", "latest"), among)) + 1]
+    judge = Judge(asked[0], index)
     if "FROM" in words:
         among = among[among.index(releases.named("FROM", words["FROM"], among)) :]
     else:
-        with Judge(asked[0], index) as judging:
-            among = among[judging.oldest(among) :]
+        with judge:
+            among = among[judge.oldest(among) :]
     for one in asked:
         print(f"{one.name}, {one.base.named()}", flush=True)
     found = survey.measure(asked, index, among)
     for trials in zip(*found, strict=True):
-        print("" if subject else f"\n{trials[0].implementation}, {trials[0].case}")
+        print("" if one_question else f"\n{trials[0].implementation}, {trials[0].case}")
         for alike in releases.ranges(among, trials):
             print(columns(f"{alike.releases:18}", alike.trial))
         for change in releases.changes(among, trials):
             print(f"{change.names[1]}: {change.first.dated}, {compare(change)}")
-            if subject:
+            if one_question:
                 print(f"  its commit: {typed('bisect-commits', {**words, **change.ends})}")
-    told = [(release.version, trial) for release, trials in zip(among, found, strict=True) for trial in trials]
-    keep(words, "survey", asked[0], {}, told)
+    told = [(release.version, trial) for release, each in zip(among, found, strict=True) for trial in each]
+    with kept(words, "survey", judge) as result:
+        result["trials"] += told
     return 0 if any(not trial.cause for _, trial in told) else 125
