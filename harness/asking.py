@@ -1,7 +1,5 @@
 """From the words that were typed to the question that is asked of each uvicorn."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

@@ -1,7 +1,5 @@
 """A base: one Python, and everything but uvicorn that lies beside it when it is judged."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re
@@ -38,7 +36,7 @@ class Interpreter:
     version: str
 
     @classmethod
-    def named(cls, request: str = "") -> Interpreter:
+    def named(cls, request: str = "") -> "Interpreter":
         """The Python that a person asked for, as `3.12` or a path; this one where they did not. Raises Unavailable."""
         if not request:
             return cls(os.path.realpath(sys.executable), "{}.{}.{}".format(*sys.version_info))

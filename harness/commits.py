@@ -1,7 +1,5 @@
 """Which commit of uvicorn changed a verdict: git's own bisect, in a clone of its own. What git says, counts."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The example of a report: one file that runs by itself, and shows the failure or is not given."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """The folders that a uvicorn is judged in: does it fit a base, and a patched copy of it."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """git, as it is with nothing of the user's that changes what it does or says."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

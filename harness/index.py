@@ -1,7 +1,5 @@
 """Which releases of a package the user's own index has: when they came out, which were withdrawn; and their wheels."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -64,7 +62,7 @@ class Index:
         self._lock = threading.Lock()
 
     @classmethod
-    def configured(cls) -> Index:
+    def configured(cls) -> "Index":
         """The index of uv or pip. It is asked for uvicorn's releases already, where that will be needed."""
         index = cls(index_url(), verification())
         if not index._kept("uvicorn")[1]:

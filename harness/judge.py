@@ -1,7 +1,5 @@
 """A question and a folder with `uvicorn/` in it go in, trials come out."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re
@@ -48,7 +46,7 @@ class Judge(contextlib.ExitStack):
         self._aside = Path()
         self.printed = FOLDER / "runs" / secrets.token_hex(4)  # what a script printed, a file for each
 
-    def __enter__(self) -> Judge:
+    def __enter__(self) -> "Judge":
         """Raises Unavailable."""
         with contextlib.ExitStack() as stack:
             if self.question.line or self.question.patch:

@@ -1,7 +1,5 @@
 """What was known before a report measures anything: how uvicorn wants it, and what it has said of each case."""
 
-from __future__ import annotations
-
 from harness.model import UPSTREAM
 
 FORM = f"""<!-- First a discussion: {UPSTREAM}/discussions/new?category=potential-issue

@@ -1,7 +1,5 @@
 """lesson: predict, run the real command, compare; then judge a bisect oneself. What is right is what was measured."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """What lies on the disk: folders that are whole or absent, files, and programs that are run to get there."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import hashlib

@@ -1,7 +1,5 @@
 """The processes of a base, forks.py, as seen from here: jobs go in, what they answer comes out."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -51,7 +49,7 @@ class Forks:
             if fork.process.poll() is None:
                 self._idle.put(fork)
 
-    def _new(self) -> _Fork:
+    def _new(self) -> "_Fork":
         fork = _Fork(self._base)
         self._all.append(fork)
         if self._closed:  # meanwhile

@@ -1,7 +1,5 @@
 """Text of others as Markdown that it cannot break out of, and with nothing of this machine in it."""
 
-from __future__ import annotations
-
 import re
 from html import escape
 from pathlib import Path

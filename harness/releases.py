@@ -1,7 +1,5 @@
 """Between which two releases a verdict changed, and where it changed at all."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """report: bisects, and writes what it found as uvicorn asks for it, with nothing in it of the machine that measured."""
 
-from __future__ import annotations
-
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass

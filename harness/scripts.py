@@ -1,7 +1,5 @@
 """A script of one's own: the environment that it runs in, with one uvicorn, and what its end says of that uvicorn."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import tempfile

@@ -1,7 +1,5 @@
 """What the verbs print and keep: a line for a release, the next command, the result for machines."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import sys

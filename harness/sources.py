@@ -1,7 +1,5 @@
 """Where packages come from: the index, the certificates and the variables that the user configured for uv or pip."""
 
-from __future__ import annotations
-
 import configparser
 import contextlib
 import os

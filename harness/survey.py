@@ -1,7 +1,5 @@
 """Every release judged: for one question, or for every case and implementation."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 

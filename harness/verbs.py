@@ -1,7 +1,5 @@
 """try, bisect, bisect-commits and survey: what they print, and with which status they end."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The language: for each verb the words that it knows, as a person types them for make and for `python -m harness`."""
 
-from __future__ import annotations
-
 import difflib
 import re
 import shlex
