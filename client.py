@@ -1,5 +1,4 @@
 # /// script
-# requires-python = ">=3.8"
 # dependencies = ["uvicorn==0.20.0", "websockets==10.4", "wsproto==1.2.0", "loguru==0.6.0",
 #                 "h11==0.16.0", "click==7.1.2"]
 # ///

@@ -1,5 +1,4 @@
 # /// script
-# requires-python = ">=3.8"
 # dependencies = ["uvicorn==0.20.0", "websockets==10.4", "wsproto==1.2.0", "loguru==0.6.0",
 #                 "h11==0.16.0", "click==7.1.2"]
 # ///
@@ -16,10 +15,8 @@ HEADERS = [("Sec-WebSocket-Protocol", "ocpp2.0.1, ocpp2.0, ocpp1.6")]  # the mis
 
 
 async def app(scope, receive, send):
-    assert scope["type"] == "websocket", "dial it with client.py"
     logger.info("scope={}", scope)
-    while True:
-        event = await receive()
+    while event := await receive():
         logger.info("event={}", event)
         if event["type"] == "websocket.connect":
             await send({"type": "websocket.accept", "subprotocol": "ocpp2.0.1", "headers": [(b"x-issue", b"1778")]})
