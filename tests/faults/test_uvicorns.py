@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from ..test_commits import commit, git, new
 from ..test_forks import ANSWER, FORGED, MISBEHAVING, copied
-from .conftest import ENDS, HARMFUL, Field, together
+from .conftest import ENDS, HARMFUL, Field, never, together
 
 LINES = {line: (group, begin) for group, lines in MISBEHAVING.items() for line, begin in lines.items()}
 WHICH = "python -c 'import sys, uvicorn; sys.exit(uvicorn.__version__ == \"0.20.0\")'"
@@ -76,20 +77,25 @@ def short(line: str) -> str:
     return " ".join(line.split())[:50]
 
 
+def history(folder: Path, subject: str, versions: Mapping[str, Path]) -> Path:
+    """A repository with a commit for each of these folders, tagged with its name."""
+    repository = new(folder)
+    for version, where in versions.items():
+        shutil.rmtree(repository / "uvicorn", ignore_errors=True)
+        shutil.copytree(where / "uvicorn", repository / "uvicorn", ignore=shutil.ignore_patterns("*.pyc"))
+        commit(repository, subject, version)
+    return repository
+
+
 @pytest.mark.parametrize("line", [*LINES, *MORE], ids=short)
 def test_a_uvicorn_that_misbehaves(line: str, fault: Field, tmp_path: Path) -> None:
     """As a folder, and as a commit that a search goes past."""
     group, begin = LINES.get(line, ("", MORE.get(line, "")))
     limit = "LIMIT=2" if group == "hangs" else "LIMIT=10"
     broken = copied(fault.release("0.20.0"), tmp_path / "broken", line)
-    repository = new(tmp_path / "history")
-    for version in ("0.18.3", "broken", "0.19.0", "0.20.0", "0.21.0"):
-        if version == "broken":
-            copied(fault.release("0.18.3"), tmp_path / "older", line)
-        where = tmp_path / "older" if version == "broken" else fault.release(version)
-        shutil.rmtree(repository / "uvicorn", ignore_errors=True)
-        shutil.copytree(where / "uvicorn", repository / "uvicorn", ignore=shutil.ignore_patterns("*.pyc"))
-        commit(repository, f"{'f' * 40} is the first bad commit", version)
+    versions = {version: fault.release(version) for version in ("0.18.3", "0.19.0", "0.20.0", "0.21.0")}
+    older = {"0.18.3": versions["0.18.3"], "broken": copied(versions["0.18.3"], tmp_path / "older", line)}
+    repository = history(tmp_path / "history", f"{'f' * 40} is the first bad commit", {**older, **versions})
     word, done = together(
         [
             lambda: fault.tries("rejected", f"SOURCE={broken}", limit),
@@ -97,19 +103,15 @@ def test_a_uvicorn_that_misbehaves(line: str, fault: Field, tmp_path: Path) -> N
         ]
     )
     assert word == begin.split()[0]
-    fault.counts.wrong += done.returncode != 0
-    assert f"first bad commit: {git(repository, 'rev-parse', '0.20.0')}\n" in done.stdout, done
-    assert not HARMFUL.search(done.stdout)
+    never("wrong", f"first bad commit: {git(repository, 'rev-parse', '0.20.0')}\n" not in done.stdout, done)
+    assert (done.returncode, HARMFUL.search(done.stdout)) == (0, None), done
 
 
 @pytest.mark.parametrize("line", SCRIPTS, ids=short)
 def test_a_script_of_ones_own(line: str, fault: Field, tmp_path: Path) -> None:
-    line, truth = (
-        line.replace("FOREIGN", str(fault.release("0.19.0"))).replace("PYTHON -c", f"{sys.executable} -c"),
-        SCRIPTS[line],
-    )
-    done = fault.verb("try", "UVICORN=0.20.0", f"RUN={line}", "LIMIT=3", cwd=tmp_path)
-    assert fault.judged(truth, done) == truth, done
+    typed = line.replace("FOREIGN", str(fault.release("0.19.0"))).replace("PYTHON -c", f"{sys.executable} -c")
+    done = fault.verb("try", "UVICORN=0.20.0", f"RUN={typed}", "LIMIT=3", cwd=tmp_path)
+    assert fault.judged(SCRIPTS[line], done) == SCRIPTS[line], done
     assert not HARMFUL.search(done.stdout)
 
 
@@ -118,29 +120,22 @@ def test_a_script_of_ones_own(line: str, fault: Field, tmp_path: Path) -> None:
 def test_a_signal_to_one_process_alone(which: str, name: str, fault: Field, tmp_path: Path) -> None:
     """Of the three that judge: the base's, the keeper, the trial. The next judgement is right."""
     slow = copied(fault.release("0.20.0"), tmp_path / "slow", "time.sleep(1.5)")
-    command = [sys.executable, str(fault.project / "harness"), "try", f"SOURCE={slow}", "LIMIT=3"]
-    environment = {**os.environ, "STARTED_BY_FAULTS": fault.mark}
-    process = subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment)
-    chain = [process.pid]
-    for _ in range(400):
-        if len(chain) > ["base", "keeper", "trial"].index(which) + 1:
-            break
-        time.sleep(0.01)
-        files = Path(f"/proc/{chain[-1]}/task").glob("*/children")
-        chain += [int(pid) for file in files for pid in file.read_text().split()][:1]
-    os.kill(chain[-1], getattr(signal, name))
-    out, err = process.communicate(timeout=60)
-    fault.counts.runs += 1
-    fault.judged("rejected", subprocess.CompletedProcess(command, process.returncode, out, err))
+
+    def alone(process: subprocess.Popen[str]) -> None:
+        chain, until = [process.pid], time.monotonic() + 4
+        while len(chain) < ["base", "keeper", "trial"].index(which) + 2 and time.monotonic() < until:
+            time.sleep(0.01)
+            files = Path(f"/proc/{chain[-1]}/task").glob("*/children")
+            chain += [int(pid) for file in files for pid in file.read_text().split()][:1]
+        os.kill(chain[-1], getattr(signal, name))
+
+    fault.judged("rejected", fault.signalled(["try", f"SOURCE={slow}", "LIMIT=3"], alone))
     assert fault.heals()
 
 
 def test_text_and_settings_of_others_in_a_history(fault: Field, tmp_path: Path) -> None:
-    repository = new(tmp_path / "history")
-    for version in ("0.19.0", "0.20.0"):
-        shutil.rmtree(repository / "uvicorn", ignore_errors=True)
-        shutil.copytree(fault.release(version) / "uvicorn", repository / "uvicorn")
-        commit(repository, "\x1b[2J\u202e\x9b31m`touch x` <b> @everyone\x0bverdict: open", version)
+    text = "\x1b[2J\u202e\x9b31m`touch x` <b> @everyone\x0bverdict: open"
+    repository = history(tmp_path / "history", text, {name: fault.release(name) for name in ("0.19.0", "0.20.0")})
     hook = tmp_path / "hooks" / "post-checkout"
     hook.parent.mkdir()
     hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/hooked\n")
@@ -153,5 +148,4 @@ def test_text_and_settings_of_others_in_a_history(fault: Field, tmp_path: Path) 
     settings = {"GIT_CONFIG_GLOBAL": str(config), "GIT_DIR": "/nonexistent", "GIT_TRACE": "1", "GIT_PAGER": "false"}
     done = fault.verb("bisect-commits", f"REPO={repository}", "GOOD=0.19.0", "BAD=0.20.0", **settings)
     assert f"first bad commit: {git(repository, 'rev-parse', '0.20.0')}\n" in done.stdout, done
-    assert not HARMFUL.search(done.stdout)
-    assert not (tmp_path / "hooked").exists()
+    assert (HARMFUL.search(done.stdout), (tmp_path / "hooked").exists()) == (None, False)
