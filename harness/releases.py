@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_version
 from packaging.version import Version
 
 from harness.index import Release
-from harness.model import Cause, Trial, Verdict
+from harness.model import UPSTREAM, Cause, Trial, Verdict
 from harness.place import Unavailable
 from harness.search import Answer, search
 from harness.words import Mistake, Words, meant
@@ -52,6 +52,10 @@ class Change:
         """What GOOD= and BAD= are for it."""
         words = ("GOOD", "BAD") if self.before is GOOD else ("BAD", "GOOD")
         return dict(zip(words, (self.last.version, self.first.version), strict=True))
+
+    @property
+    def link(self) -> str:
+        return f"{UPSTREAM}/compare/{self.last.version}...{self.first.version}"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from harness.model import Trial, Verdict
 from harness.place import Unavailable, write_whole
 from harness.prose import fenced, folded, inline, paragraphs
 from harness.releases import Change, NoChange
-from harness.showing import compare
 
 DOES = {Verdict.open: "opens", Verdict.rejected: "fails", Verdict.inconclusive: "cannot be judged"}
 
@@ -124,7 +123,7 @@ def changed(found: Found, index: Index) -> str:
     if change:
         between = ", ".join(one.version for one in releases.between(index.releases("uvicorn"), change))
         without = f"; between the two, {between} got no verdict" if between else ""
-        return f"What changed from {change.last.version} to {change.first.version}: {compare(change)}{without}."
+        return f"What changed from {change.last.version} to {change.first.version}: {change.link}{without}."
     alike = f"each of the {len(judged)} releases from {judged[0].version} to {judged[-1].version} that got a verdict"
     does = DOES[found.trials[judged[-1]].verdict]
     return f"The handshake {does} with {alike}; withdrawn ones and pre-releases were left out."
