@@ -8,7 +8,6 @@ import shutil
 import ssl
 import zipfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,18 +38,6 @@ def serve(httpserver: HTTPServer) -> Serve:
     return serve
 
 
-@pytest.fixture
-def no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home without any configuration of pip or uv."""
-    for name in os.environ:
-        if name.startswith(("UV_", "PIP_", "XDG_")) or name in CERTIFICATES:
-            monkeypatch.delenv(name)
-    for folder in (".pip", ".config/pip", ".config/uv"):
-        (tmp_path / folder).mkdir(parents=True)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return tmp_path
-
-
 def wheel(text: str) -> bytes:
     """A wheel of a uvicorn that is nothing but this text."""
     file = io.BytesIO()
@@ -76,9 +63,7 @@ def test_a_plain_html_page_will_do_and_dates_are_not_invented(folder: Path, serv
     assert [release.admits(python) for python in ("3.7.9", "3.8.0")] == [False, True]
 
 
-def test_an_answer_is_kept_for_as_long_as_the_index_allows_or_is_gone(
-    folder: Path, serve: Serve, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_answer_is_kept_for_as_long_as_the_index_allows_or_is_gone(folder: Path, serve: Serve) -> None:
     for answers, age, expected in (
         (page("1.9"), 0, "1.9"),
         (page("1.10", "1.9", "nonsense"), 600, "1.9 1.10"),
@@ -89,70 +74,57 @@ def test_an_answer_is_kept_for_as_long_as_the_index_allows_or_is_gone(
     [kept] = folder.glob("uvicorn-*.json")
     kept.write_text(kept.read_text().replace('"until": 1', '"until": '))
     assert Index(serve({})).releases("uvicorn") == releases
-    assert "check the network and the index of uv or pip" in capsys.readouterr().err
 
 
-def test_a_wheel_is_the_one_that_its_index_promises(folder: Path, serve: Serve) -> None:
-    """Neither another index's release of the same version, nor what has taken its place."""
-    whole, backport = page("1.0", content=wheel("")), page("1.0", content=wheel("backport = True"))
-    index = Index(serve(whole))
+def test_a_folder_is_the_wheel_that_its_index_promises(folder: Path, serve: Serve) -> None:
+    """Neither another index's release of the same version, nor what has taken its place, on the index or the disk."""
+    index, backport = Index(serve(page("1.0", content=wheel("")))), page("1.0", content=wheel("backport = True"))
     [release] = index.releases("uvicorn")
-    index.folder(release)
+    file = index.folder(release) / "uvicorn" / "__init__.py"
+    for damage in (file.unlink, lambda: file.write_text("evil = True"), (file.parent.parent / ".seal").unlink):
+        damage()
+        assert (index.folder(release), file.read_text()) == (file.parent.parent, "")
     other = Index(serve(backport).replace("localhost", "127.0.0.1"))
     assert "backport" in (other.folder(*other.releases("uvicorn")) / "uvicorn" / "__init__.py").read_text()
     shutil.rmtree(folder / "releases")
-    forged = {**whole, "/uvicorn-1.0-py3-none-any.whl": wheel("evil = True")}
-    for answers, said in ((backport, "the index has another wheel of uvicorn 1.0"), (forged, "sha256 digest of .* is")):
-        with pytest.raises(Unavailable, match=said):
-            Index(serve(answers)).folder(release)
+    with pytest.raises(Unavailable, match="has another wheel of uvicorn 1"):
+        Index(serve(backport)).folder(release)
     assert not (folder / "releases").exists()
-
-
-def test_a_folder_is_made_once_and_anew_where_it_is_not_as_it_was_made(folder: Path, serve: Serve) -> None:
-    index = Index(serve(page("1.0", content=wheel("whole = True"))))
-    with ThreadPoolExecutor(4) as pool:
-        [made] = set(pool.map(index.folder, index.releases("uvicorn") * 4))
-    file, more = (made / "uvicorn" / name for name in ("__init__.py", "more.py"))
-    for damage in (file.unlink, more.touch, lambda: file.write_text("whole = None"), (made / ".seal").unlink):
-        damage()
-        index.folder(*index.releases("uvicorn"))
-        assert (file.read_text(), more.exists(), list(folder.glob("*.tmp"))) == ("whole = True", False, [])
 
 
 def test_a_secret_of_the_index_is_nowhere(tmp_path: Path, serve: Serve) -> None:
     url = f"{serve({}).rstrip('/')}?x=1&token=hunter2".replace("://", "://user:hunter2@")
-    out = f"JSON={tmp_path / 'out.json'}"
-    done = harness("bisect", out, UV_DEFAULT_INDEX=url, UV_CACHE_DIR=str(tmp_path), UV_HTTP_RETRIES="0")
+    done = harness("bisect", UV_DEFAULT_INDEX=url, UV_CACHE_DIR=str(tmp_path), UV_HTTP_RETRIES="0")
     assert (done.returncode, "hunter2" in done.stdout + done.stderr) == (125, False)
-    assert not [file for file in [*FOLDER.glob("*.json"), *tmp_path.glob("*.json")] if "hunter2" in file.read_text()]
+    assert not [file for file in FOLDER.glob("*.json") if "hunter2" in file.read_text()]
 
 
-def test_the_index_is_uvs_or_else_pips(no_configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_index_is_uvs_or_else_pips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each setting here comes before the ones above it."""
+    for name in os.environ:
+        if name.startswith(("UV_", "PIP_", "XDG_")) or name in CERTIFICATES:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
     if sources.index_url():
         pytest.skip("the machine's own configuration in /etc names an index")
-    for file, text, name in (
+    for file, text, host in (
         (".pip/pip.conf", "[global]\nindex-url = https://a", "a"),
         (".config/pip/pip.conf", "[global]\nindex-url = https://b", "b"),
         (".config/uv/uv.toml", '[[index]]\nname = "c"\nurl = "https://c"', "b"),
         (".config/uv/uv.toml", '[[index]]\nurl = "https://d"\ndefault = true', "d"),
     ):
-        (no_configuration / file).write_text(text)
-        assert sources.index_url() == f"https://{name}"
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+        assert sources.index_url() == f"https://{host}"
     for name in ("UV_INDEX_URL", "UV_DEFAULT_INDEX"):
-        monkeypatch.setenv(name, f"https://{name}")
-        assert sources.index_url() == sources.settings()["UV_DEFAULT_INDEX"] == f"https://{name}"
-
-
-@pytest.mark.usefixtures("no_configuration")
-def test_own_authorities_are_those_of_pip_uv_or_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)  # nor the machine's own, in /etc
+        monkeypatch.setenv(name, f"https://{name}:8443/simple")
+        assert sources.index_url() == sources.settings()["UV_DEFAULT_INDEX"] == f"https://{name}:8443/simple"
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)  # the machine's own may name certificates
     assert sources.verification() is True
     monkeypatch.setenv("UV_NATIVE_TLS", "1")
     assert sources.verification() == (ssl.get_default_verify_paths().cafile or True)
     for name in CERTIFICATES:
         monkeypatch.setenv(name, f"/{name}.pem")
         assert sources.verification() == sources.settings()["SSL_CERT_FILE"] == f"/{name}.pem"
-    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://host:8443/simple")
-    monkeypatch.setenv("PIP_TRUSTED_HOST", "host")
+    monkeypatch.setenv("PIP_TRUSTED_HOST", "UV_DEFAULT_INDEX")
     assert sources.verification() is False
