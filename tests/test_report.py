@@ -18,13 +18,13 @@ FIELDS = ["Initial Checks", "Discussion Link", "Description", "Example Code", "P
 PRIVATE = (str(ROOT), f"{Path.home()}/", f"{socket.gethostname()}:", f"/{getpass.getuser()}/", sys.prefix)
 
 
+def code(text: str) -> str:
+    return text.split("```python\n")[1].split("```")[0]
+
+
 @pytest.fixture
 def newest(releases: dict[str, Release]) -> str:
     return [one for one in releases.values() if not one.prerelease and not one.withdrawn][-1].version
-
-
-def code(text: str) -> str:
-    return text.split("```python\n")[1].split("```")[0]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def code(text: str) -> str:
         ("CASE=header-alone", "0.19.0", "0.20.0", True),
     ],
 )
-def test_it_names_both_sides_and_the_newest_and_its_example_alone_shows_them(
+def test_its_example_alone_shows_what_it_says_of_both_sides_and_the_newest(
     asked: str, last: str, first: str, mended: bool, newest: str, source: Source, tmp_path: Path
 ) -> None:
     text, newly = harness("report", *asked.split()).stdout, "first fixed" if mended else "first bad"
@@ -68,9 +68,8 @@ def test_the_example_of_the_reported_app_is_the_file_that_others_are_made_from()
     assert run(sys.executable, "-I", "-S", example.REPRO).returncode == 125  # there is no uvicorn
 
 
-def test_ones_own_app_is_the_example_where_that_shows_it_and_the_newest_may_have_no_verdict(
-    newest: str, tmp_path: Path
-) -> None:
+def test_ones_own_app_is_the_example_where_that_shows_it(newest: str, tmp_path: Path) -> None:
+    """The newest release may have no verdict."""
     text = f'import uvicorn\nHOME = "{Path.home()}/secret"\nassert uvicorn.__version__ != "{newest}"\n\n'
     text += (ROOT / "cases" / "accept_headers.py").read_text() + "\nif __name__ == '__main__':\n\tuvicorn.run(app)\n"
     (tmp_path / "mine.py").write_text(text)
