@@ -24,15 +24,12 @@ def test_without_a_terminal_it_runs_through_and_the_answer_stands_last() -> None
     assert f"Where you land:\n{landed}\n$ make bisect\n...\n{landed}The same.\n" in parts[-1]
 
 
-def test_the_learner_judges_a_bisect_and_what_was_said_stands_beside_what_was_measured() -> None:
+def test_the_learner_judges_a_bisect_and_is_told_what_was_measured() -> None:
     ours, theirs = pty.openpty()
+    # 0.30.1 is bad, 0.18.3 good; then 0.20.0 is called good. Then the questions.
+    os.write(ours, b"nonsense\nbad\ngood\nbad\nbad\nbad\ngood\n" + b"a\n\nc\na\n")
     command = [sys.executable, "harness", "lesson", "AT=bisect"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=theirs, stdout=subprocess.PIPE, text=True) as learner:
-        os.close(theirs)
-        # 0.30.1 is bad, 0.18.3 good; then 0.20.0 is called good. Then the questions.
-        os.write(ours, b"nonsense\nbad\ngood\nbad\nbad\nbad\ngood\n" + b"a\n\nc\na\n")
-        printed = learner.communicate(timeout=60)[0]
-    os.close(ours)
+    printed = subprocess.run(command, cwd=ROOT, stdin=theirs, stdout=subprocess.PIPE, text=True, timeout=60).stdout
     assert "1 of 5" not in printed
     assert "first bad: 0.21.0 (2023-03-09)\n0.20.0: you said good, client.py says bad.\n" in printed
     assert "Not the same.\n" in printed

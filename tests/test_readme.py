@@ -12,26 +12,17 @@ from .conftest import ROOT, make
 
 PAGES = ("README.md", "harness/README.md", "evidence/README.md", "upstream/README.md")
 TEXT = {name: (ROOT / name).read_text() for name in PAGES}
+BLOCKS = "\n".join(re.findall(r"(?s)```console\n(.*?)```", "\n".join(TEXT.values())))
+COMMANDS = [part.strip() for part in re.split(r"(?m)^\$ ", BLOCKS)[1:]]  # each with what is shown below it
 VERDICT = re.compile(r"(?:first bad|first fixed|verdict): [\w.]+")
 
 
-def commands() -> dict[str, tuple[list[str], list[str]]]:
-    """Each command of the pages, with the lines that are shown below it and the verdicts that are told beside it."""
-    found: dict[str, tuple[list[str], list[str]]] = {}
-    for block in re.findall(r"```console\n(.*?)```", "\n".join(TEXT.values()), re.DOTALL):
-        for part in re.split(r"(?m)^\$ ", block)[1:]:
-            first, *below = part.strip().split("\n")
-            command, _, beside = first.partition("  #")
-            shown, told = found.setdefault(command.strip(), ([], []))
-            shown += filter(None, below)
-            told += VERDICT.findall(beside)
-    return found
-
-
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_prints_what_is_shown_below_it_and_told_beside_it(command: str) -> None:
-    shown, told = commands()[command]
-    printed = re.sub(r"Python 3\.\d+\.\d+\S*", "Python 3.x,", make("-s", *shlex.split(command)[1:]).stdout)
+    first, *shown = filter(None, command.split("\n"))
+    typed, _, beside = first.partition("  #")
+    told = VERDICT.findall(beside)
+    printed = re.sub(r"Python 3\.\d+\.\d+\S*", "Python 3.x,", make("-s", *shlex.split(typed)[1:]).stdout)
     lines = iter(printed.splitlines())
     assert [line for line in shown if line not in lines] == []  # each after the one before
     assert [verdict for verdict in told if verdict not in printed] == []
