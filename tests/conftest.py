@@ -12,7 +12,6 @@ import pytest
 
 from harness import base, index, judge, place
 from harness.asking import app
-from harness.base import Base, Interpreter
 from harness.index import Index, Release
 from harness.judge import Judge, Question
 from harness.model import Trial
@@ -24,7 +23,6 @@ Judged = Callable[..., Trial]
 Source = Callable[[str], Path]
 REPORTED = app({}, "websockets")
 NOWHERE = "http://127.0.0.1:9/simple"  # an index that is not there
-RING_0 = ("README.md", "Makefile", "server.py", "client.py", "requirements-broken.txt", "requirements-fixed.txt")
 
 
 def run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> Done:
@@ -34,7 +32,6 @@ def run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> Done:
 
 
 def harness(*words: str, cwd: Path = ROOT, **variables: str) -> Done:
-    """The tool with these words, in any current folder."""
     return run(sys.executable, ROOT / "harness", *words, cwd=cwd, **variables)
 
 
@@ -43,18 +40,13 @@ def make(*words: str, cwd: Path = ROOT, **variables: str) -> Done:
 
 
 def copy_of_the_project(folder: Path) -> Path:
-    """The files of the project and nothing built, as in a fresh clone."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in RING_0:
-        shutil.copy(ROOT / name, folder)
-    for name in ("harness", "cases", "evidence", "upstream"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder
+    """The files of the project but for the tests, and nothing built, as in a fresh clone."""
+    away = shutil.ignore_patterns(".*", "__pycache__", "tests")
+    return Path(shutil.copytree(ROOT, folder, ignore=away))
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the project of the test's own, with nothing built."""
     return copy_of_the_project(tmp_path / "project")
 
 
@@ -67,21 +59,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pinned() -> dict[str, Path]:
-    """The interpreters of the environments that `make broken` and `make fixed` use, by the targets' names."""
-    make(".environments/broken/ready", ".environments/fixed/ready").check_returncode()
-    return {name: ROOT / ".environments" / name / "bin" / "python" for name in ("broken", "fixed")}
-
-
-@pytest.fixture(scope="session")
 def releases() -> dict[str, Release]:
     """The releases of uvicorn on the index, by version."""
     return {one.version: one for one in Index.configured().releases("uvicorn")}
-
-
-@pytest.fixture(scope="session")
-def cases_base() -> Base:
-    return base.of_cases(Interpreter.named())
 
 
 @pytest.fixture(scope="session")
@@ -90,13 +70,14 @@ def source(releases: dict[str, Release]) -> Source:
     return lambda version: Index.configured().folder(releases[version])
 
 
-@pytest.fixture
-def judging(cases_base: Base) -> Judging:
+@pytest.fixture(scope="session")
+def judging() -> Judging:
     """A Judge of a question, which is about the reported app, beside the base of the cases, where it does not say."""
+    cases = base.of_cases(base.Interpreter.named())
 
     def judge(**question: Any) -> Judge:
         apps = () if "line" in question else (REPORTED,)
-        return Judge(Question(**{"base": cases_base, "name": "a question", "apps": apps, **question}))
+        return Judge(Question(**{"base": cases, "name": "a question", "apps": apps, **question}))
 
     return judge
 
