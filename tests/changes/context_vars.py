@@ -1,7 +1,4 @@
-"""An app sees the context variables that were set where the server was started.
-
-Each request got an empty context from 0.39.0 (#2742) on, which 0.45.0 reverted (#2911).
-"""
+"""An app sees what was set where the server was started: not from 0.39.0 (#2742) on, which 0.45.0 reverted (#2911)."""
 
 import contextvars
 

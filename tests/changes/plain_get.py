@@ -1,7 +1,4 @@
-"""A plain GET is answered by the app.
-
-No release is known to change this: it shows a bisection that finds nothing.
-"""
+"""A plain GET is answered by the app: no release is known to change this, so that a bisection finds nothing."""
 
 from serving import answering, dialed
 

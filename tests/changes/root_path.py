@@ -1,7 +1,4 @@
-"""scope["path"] is the path that the client asked for, with a root path too.
-
-Since 0.26.0 (#2213) it begins with the root path, as the ASGI specification says.
-"""
+"""scope["path"] is the path the client asked for: since 0.26.0 (#2213) it begins with the root path, as ASGI says."""
 
 from serving import answering, dialed
 

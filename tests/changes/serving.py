@@ -7,12 +7,9 @@ from http.client import HTTPConnection
 import uvicorn
 
 
-def get(connection, *headers):
-    """The response to a GET with these headers, each a name and a value; its body is `content`."""
-    connection.putrequest("GET", "/")
-    for name, value in headers:
-        connection.putheader(name, value)
-    connection.endheaders()
+def get(connection, **headers):
+    """The response to a GET with these headers; its body is `content`."""
+    connection.request("GET", "/", headers=headers)
     response = connection.getresponse()
     response.content = response.read()
     return response
@@ -38,9 +35,7 @@ def answering(body):
     """An app that answers each request with body(scope), which are bytes."""
 
     async def app(scope, receive, send):
-        content = body(scope)
-        headers = [(b"content-length", b"%d" % len(content))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": body(scope)})
 
     return app

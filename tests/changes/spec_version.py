@@ -1,7 +1,4 @@
-"""An HTTP scope names version 2.3 of the ASGI specification.
-
-2.1 before 0.17.1 (#1337); 2.4 from 0.28.0 (#2220), whose revert in 0.28.1 left it so, to 0.32.1 (#2513).
-"""
+"""An HTTP scope names ASGI 2.3: 2.1 before 0.17.1 (#1337), 2.4 from 0.28.0 (#2220) until 0.32.1 (#2513)."""
 
 from serving import answering, dialed
 

@@ -1,7 +1,4 @@
-"""The response to a WebSocket handshake has one Date header.
-
-Two since 0.50.0 (#2985), mended in 0.52.4 (#3078). Up to 0.13.4 (#929) the newest websockets answers 500 instead.
-"""
+"""A WebSocket handshake has one Date header: 500 up to 0.13.4 (#929), two from 0.50.0 (#2985) until 0.52.4 (#3078)."""
 
 from serving import dialed, get
 
@@ -15,6 +12,6 @@ async def app(scope, receive, send):
     await receive()
 
 
-response = dialed(app, lambda connection: get(connection, *HANDSHAKE.items()))
+response = dialed(app, lambda connection: get(connection, **HANDSHAKE))
 dates = response.headers.get_all("Date")
 assert (response.status, len(dates)) == (101, 1), (response.status, dates)
