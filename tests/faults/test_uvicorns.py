@@ -1,17 +1,15 @@
 """A uvicorn, an app, a script or a history that misbehaves."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from ..test_commits import commit, git, new
+from ..test_commits import git, history
 from ..test_forks import ANSWER, FORGED, MISBEHAVING, copied
 from .conftest import ENDS, HARMFUL, Field, never, together
 
@@ -77,16 +75,6 @@ def short(line: str) -> str:
     return " ".join(line.split())[:50]
 
 
-def history(folder: Path, subject: str, versions: Mapping[str, Path]) -> Path:
-    """A repository with a commit for each of these folders, tagged with its name."""
-    repository = new(folder)
-    for version, where in versions.items():
-        shutil.rmtree(repository / "uvicorn", ignore_errors=True)
-        shutil.copytree(where / "uvicorn", repository / "uvicorn", ignore=shutil.ignore_patterns("*.pyc"))
-        commit(repository, subject, version)
-    return repository
-
-
 @pytest.mark.parametrize("line", [*LINES, *MORE], ids=short)
 def test_a_uvicorn_that_misbehaves(line: str, fault: Field, tmp_path: Path) -> None:
     """As a folder, and as a commit that a search goes past."""
@@ -95,7 +83,7 @@ def test_a_uvicorn_that_misbehaves(line: str, fault: Field, tmp_path: Path) -> N
     broken = copied(fault.release("0.20.0"), tmp_path / "broken", line)
     versions = {version: fault.release(version) for version in ("0.18.3", "0.19.0", "0.20.0", "0.21.0")}
     older = {"0.18.3": versions["0.18.3"], "broken": copied(versions["0.18.3"], tmp_path / "older", line)}
-    repository = history(tmp_path / "history", f"{'f' * 40} is the first bad commit", {**older, **versions})
+    repository = history(tmp_path / "history", {**older, **versions}, f"{'f' * 40} is the first bad commit")
     word, done = together(
         [
             lambda: fault.tries("rejected", f"SOURCE={broken}", limit),
@@ -135,7 +123,7 @@ def test_a_signal_to_one_process_alone(which: str, name: str, fault: Field, tmp_
 
 def test_text_and_settings_of_others_in_a_history(fault: Field, tmp_path: Path) -> None:
     text = "\x1b[2J\u202e\x9b31m`touch x` <b> @everyone\x0bverdict: open"
-    repository = history(tmp_path / "history", text, {name: fault.release(name) for name in ("0.19.0", "0.20.0")})
+    repository = history(tmp_path / "history", {name: fault.release(name) for name in ("0.19.0", "0.20.0")}, text)
     hook = tmp_path / "hooks" / "post-checkout"
     hook.parent.mkdir()
     hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/hooked\n")
