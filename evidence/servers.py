@@ -1,10 +1,9 @@
 """Who sends it: one app behind the ASGI servers, and what goes over the wire."""
 
 import contextlib
-import http.client
 import re
 import time
-from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, RemoteDisconnected
 
 from tqdm.contrib.concurrent import thread_map
 
@@ -12,17 +11,12 @@ from evidence import processes
 from evidence.clients.dialing import OFFERED
 from evidence.rows import Kept, Row, here
 from harness import place
-from harness.model import plain
 from harness.place import ROOT, Unavailable
 
 # What the client offers in each case; what the app does in it stands in served.py.
 CASES = {"accept-headers": OFFERED, "header-alone": OFFERED, "none": OFFERED, "unsplit-offer": f"{OFFERED}, ocpp1.6"}
-UPGRADE = {
-    "Connection": "Upgrade",
-    "Upgrade": "websocket",
-    "Sec-WebSocket-Version": "13",
-    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-}
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # that of RFC 6455, section 1.3
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": KEY}
 # The pins of each ASGI server, of which the first is its own, by its command after `python -m`. All listen on
 # 127.0.0.1 where nothing else is said.
 SERVERS = {
@@ -44,7 +38,7 @@ SERVERS = {
 KEPT = Kept("servers", lambda row: (row["name"], row["version"], row["case"]))
 
 
-def measure(servers: Mapping[str, str] = SERVERS) -> list[Row]:
+def measure(servers: dict[str, str] = SERVERS) -> list[Row]:
     """Every case behind every server; one that fails costs its own rows."""
     found = thread_map(_rows, servers, servers.values(), max_workers=2, disable=None, leave=False, unit="server")
     return [row for group in found for row in group]
@@ -55,27 +49,26 @@ def _rows(command: str, pins: str) -> list[Row]:
     about = {"name": name, "version": version, **here()}
     try:
         python, environment = processes.python(pins)
-        with place.scratch("asking") as aside:
-            help_ = place.run([*python, "-m", command.split()[0], "--help"], aside, environment)
+        help_ = place.run([*python, "-m", command.split()[0], "--help"], place.FOLDER, environment)
         options = dict.fromkeys(re.findall(r"(?<![\w-])--headers?\b(?!-)", help_))
         about["configured"] = ", ".join(options) or "nothing"
         return [{**about, "case": case, **answer(command, pins, case)} for case in CASES]
-    except (Unavailable, OSError, http.client.HTTPException) as error:
-        return [{**about, "case": case, "missing": plain(str(error))} for case in CASES]
+    except (Unavailable, OSError, HTTPException) as error:
+        return [{**about, "case": case, "missing": str(error)} for case in CASES]
 
 
 def answer(command: str, pins: str, case: str) -> Row:
     """What a server that is started anew answers to a handshake. Raises Unavailable, OSError, HTTPException."""
     with processes.serving(ROOT / "evidence" / "served.py", pins, f"-m {command}") as (port, log):
-        client = http.client.HTTPConnection("127.0.0.1", port, timeout=processes.LIMIT)
+        client = HTTPConnection("127.0.0.1", port, timeout=processes.LIMIT)
         status, sent, scope = "no response", [], ""
         client.request("GET", f"/{case}", headers={**UPGRADE, "Sec-WebSocket-Protocol": CASES[case]})
-        with contextlib.suppress(http.client.RemoteDisconnected), client.getresponse() as response:
-            status = plain(f"HTTP/1.{response.version % 10} {response.status} {response.reason}")
-            sent = [plain(value) for value in response.headers.get_all("Sec-WebSocket-Protocol", [])]
+        with contextlib.suppress(RemoteDisconnected), client.getresponse() as response:
+            status = f"HTTP/1.{response.version % 10} {response.status} {response.reason}".strip()
+            sent = response.headers.get_all("Sec-WebSocket-Protocol", [])
             if response.status == 101:
                 length = int.from_bytes(response.fp.read(2)[1:], "big")  # of the one short frame
-                scope = plain(response.fp.read(length).decode(errors="replace"))
+                scope = response.fp.read(length).decode(errors="replace")
         client.close()
         time.sleep(0.2)  # for what it logs of that
         return {"status": status, "sent": sent, "scope": scope, "logged": processes.last_error(log)}

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ from evidence import processes
 from evidence.clients.browsers import BROWSERS
 from evidence.rows import Kept, Row, here
 from harness import place
-from harness.base import UV
 from harness.model import plain
 from harness.place import ROOT, Unavailable
 from harness.sources import settings
@@ -36,24 +35,18 @@ KEPT = Kept("clients", lambda row: (row["name"], "" if row["name"] in BROWSERS e
 
 
 def clients() -> list[Client]:
-    """All of them, by name: a script for each Python library, Node's packages, the browsers."""
-    scripts = {file.stem[5:].replace("_", "-"): file for file in HERE.glob("dial_*.py")}
-    older = [("websockets", partial(_script, scripts["websockets"], f"--with=websockets=={one}")) for one in OLDER]
-    newest = [(name, partial(_script, file)) for name, file in scripts.items()]
+    """All of them, by name: a script for each Python library, with its pins in it; Node's packages, the browsers."""
+    pins = {file: re.findall(r'"([^"]+==[^"]+)"', file.read_text()) for file in HERE.glob("dial_*.py")}
+    older = [(HERE / "dial_websockets.py", [f"websockets=={version}"]) for version in OLDER]
+    scripts = [(own[0].split("==")[0], partial(_script, file, own)) for file, own in (*older, *pins.items())]
     modules = [(name, partial(_module, name)) for name in MODULES]
     browsers = [(name, one.ready) for name, one in BROWSERS.items()]
-    return sorted([*older, *newest, *modules, *browsers], key=lambda client: client[0])
+    return sorted([*scripts, *modules, *browsers], key=lambda client: client[0])
 
 
-def _script(file: Path, *options: str) -> tuple[str, Dial]:
-    uv = [UV, "run", "--quiet", "--no-project", "--python", processes.interpreter().path, *options]
-    offline = [*uv, "--offline", "--script", str(file)]
-    with place.scratch("installing") as aside:
-        try:  # what is cached needs no question to the index
-            version = place.run(offline, aside)
-        except Unavailable:
-            version = place.run([*uv, "--script", str(file)], aside)
-    return version.strip(), partial(run, offline)
+def _script(file: Path, pins: Sequence[str]) -> tuple[str, Dial]:
+    command, environment = processes.python(" ".join(pins))
+    return pins[0].split("==")[1], partial(run, [*command, str(file)], environment)
 
 
 def _module(name: str) -> tuple[str, Dial]:
@@ -65,20 +58,18 @@ def _module(name: str) -> tuple[str, Dial]:
         place.run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix=.", wanted], new)
 
     modules = place.made(place.FOLDER / "node" / wanted, build) / "node_modules"
-    return MODULES[name], partial(run, ["node", str(HERE / "dial_node.js"), name], NODE_PATH=str(modules))
+    command = ["node", str(HERE / "dial_node.js"), name]
+    return MODULES[name], partial(run, command, {**settings(), "NODE_PATH": str(modules)})
 
 
-def run(command: Sequence[str], url: str, **variables: str) -> Row:
-    """What a program tells of one handshake, which goes through no proxy, also where one is set for the whole machine.
-    Raises Unavailable where it hangs or crashes, ValueError where it prints something else."""
-    direct = {name: value for name, value in settings().items() if not name.lower().endswith("_proxy")}
-    with place.scratch("client") as aside:
-        return dict(json.loads(place.run([*command, url], aside, {**direct, "no_proxy": "*", **variables})))
+def run(command: Sequence[str], environment: Mapping[str, str], url: str) -> Row:
+    """What a program tells of one handshake, past every proxy. Raises Unavailable; ValueError if it tells nothing."""
+    direct = {name: value for name, value in environment.items() if not name.lower().endswith("_proxy")}
+    return dict(json.loads(place.run([*command, url], place.FOLDER, {**direct, "no_proxy": "*"})))
 
 
 def measure(which: Iterable[Client] | None = None) -> list[Row]:
-    """Dial the broken server and the control with every client; one that fails costs its row alone. Raises Unavailable
-    where a server does not start."""
+    """Dial both servers with every client; one that fails costs its row alone. Raises Unavailable for a server."""
     with serving("server.py") as broken, serving("cases/none.py") as control:
         one = partial(witness, broken=broken, control=control)
         return list(thread_map(one, list(which or clients()), max_workers=2, disable=None, leave=False, unit="client"))

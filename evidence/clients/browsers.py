@@ -14,7 +14,6 @@ from evidence.rows import Row
 from harness import place
 from harness.place import Unavailable
 
-TRIES = 5
 PAGE = f"""<!doctype html><script>
 const socket = new WebSocket("URL", ["{OFFERED}"]);
 socket.onopen = () => {{ console.log("it opened with <" + socket.protocol + ">"); socket.send("scope?"); }};
@@ -22,24 +21,20 @@ socket.onmessage = () => {{ console.log("a message came"); socket.close(); }};
 socket.onclose = () => console.log("it closed;");
 </script>"""
 # For firefox. Whatever else a browser would ask for goes to a proxy that is not there: it reaches this machine alone.
-PREFERENCES = """
-user_pref("devtools.console.stdout.content", true);
+PREFERENCES = """user_pref("devtools.console.stdout.content", true);
 user_pref("network.proxy.type", 1);
 user_pref("network.proxy.socks", "127.0.0.1");
-user_pref("network.proxy.socks_port", 9);
-"""
+user_pref("network.proxy.socks_port", 9);"""
+# The reason for a refusal: Firefox logs it, WebKitGTK says it on its console, and Chromium notes it in its net log.
+FAILED = r"WebsocketChannel::OnStartRequest: |WebSocket connection to '[^']*' failed: |(?=Error during WebSocket)"
+WORDS = re.compile(rf"""(?:{FAILED})([^"\\\n]+)""")
 
 
 class Browser(NamedTuple):
-    """A browser: what its program may be called, how it is started in a folder of its own, and its words on a refusal.
-
-    `words` is a pattern of what stands in the logs that it leaves there, with the reason as its only group.
-    """
+    """A browser: what its program may be called, and how it is started in a folder of its own."""
 
     programs: tuple[str, ...]
     options: str
-    words: str
-    screen: bool = False
 
     def ready(self) -> tuple[str, Callable[[str], Row]]:
         """Its version, and how it dials. Raises Unavailable or OSError where it, or its screen, is not there."""
@@ -49,7 +44,7 @@ class Browser(NamedTuple):
 
     def dial(self, url: str) -> Row:
         """What came of one handshake, as the scripts of the other clients tell it. Raises Unavailable."""
-        for _ in range(TRIES):  # a browser that is ended does not always write its last words
+        for _ in range(5):  # a browser that is ended does not always write its last words
             with self._home() as (folder, program, variables):
                 page = folder / "page.html"
                 page.write_text(PAGE.replace("URL", url))
@@ -58,7 +53,7 @@ class Browser(NamedTuple):
                 with started(command, folder / "printed.log", variables, re.compile("it closed;").search):
                     pass
                 said = "\n".join(file.read_text(errors="replace") for file in folder.glob("*.log"))
-            opened, words = re.search(r"it opened with <([^>]*)>", said), re.search(self.words, said)
+            opened, words = re.search(r"it opened with <([^>]*)>", said), WORDS.search(said)
             if opened or words:
                 break
         subprotocol, reason = (found[1] or None if found else None for found in (opened, words))
@@ -67,8 +62,7 @@ class Browser(NamedTuple):
 
     @contextmanager
     def _home(self) -> Iterator[tuple[Path, str, dict[str, str]]]:
-        """A folder of its own, its program, and its environment: of the user's nothing but the programs, with
-        WebKitGTK's, which lie beside them."""
+        """A folder of its own, its program, and its environment: of the user's only where programs and WebKit lie."""
         beside = [*Path("/usr/lib").glob("*/webkit2gtk-4.*"), *Path("/usr/libexec").glob("webkit2gtk-4.*")]
         path = os.pathsep.join([os.environ["PATH"], *map(str, beside)])
         found = [program for name in self.programs if (program := shutil.which(name, path=path))]
@@ -76,7 +70,7 @@ class Browser(NamedTuple):
             raise Unavailable(f"{self.programs[0]} is not installed")
         with place.scratch("browser") as folder, ExitStack() as stack:
             variables = {"PATH": path, "HOME": str(folder), "TMPDIR": str(folder), "MOZ_LOG": "sync,nsWebSocket:5"}
-            if self.screen:
+            if "-headless" not in self.options:  # it needs a screen
                 number, said = re.compile(r"(?m)^\d+$"), folder / "screen.txt"
                 stack.enter_context(started(["Xvfb", "-displayfd", "1"], said, variables, number.search))
                 variables["DISPLAY"] = f":{number.findall(said.read_text())[0]}"
@@ -86,19 +80,8 @@ class Browser(NamedTuple):
 BROWSERS = {
     "chromium": Browser(
         ("chromium", "chromium-browser", "google-chrome"),
-        "--headless --no-sandbox --disable-gpu --no-first-run --proxy-server=127.0.0.1:9"
-        " --enable-logging=stderr --user-data-dir=profile --log-net-log=net.log",
-        r"(Error during WebSocket handshake: [^\"\\]+)",
+        "-headless -no-sandbox -proxy-server=127.0.0.1:9 -user-data-dir=. -enable-logging=stderr -log-net-log=net.log",
     ),
-    "firefox": Browser(
-        ("firefox", "firefox-esr"),
-        "--headless --no-remote --profile .",
-        r"WebsocketChannel::OnStartRequest: (Server replied [^\n]+)",
-    ),
-    "webkitgtk": Browser(
-        ("MiniBrowser",),
-        "--enable-write-console-messages-to-stdout=true",
-        r"WebSocket connection to '[^']*' failed: ([^\n]+)",
-        screen=True,
-    ),
+    "firefox": Browser(("firefox", "firefox-esr"), "-headless -no-remote -profile ."),
+    "webkitgtk": Browser(("MiniBrowser",), "--enable-write-console-messages-to-stdout=true"),
 }

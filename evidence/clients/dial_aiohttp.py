@@ -1,8 +1,6 @@
 # /// script
-# dependencies = [
-#     "aiohttp==3.14.5", "aiohappyeyeballs==2.7.1", "aiosignal==1.4.0", "attrs==26.1.0", "frozenlist==1.8.0",
-#     "idna==3.20", "multidict==7.2.1", "propcache==0.5.4", "typing-extensions==4.16.0", "yarl==1.25.1",
-# ]
+# dependencies = ["aiohttp==3.14.5", "aiohappyeyeballs==2.7.1", "aiosignal==1.4.0", "attrs==26.1.0", "yarl==1.25.1",
+#     "idna==3.20", "frozenlist==1.8.0", "multidict==7.2.1", "propcache==0.5.4", "typing-extensions==4.16.0"]
 # ///
 from aiohttp import ClientSession
 from dialing import OFFERED, tell

@@ -8,7 +8,6 @@ function end(more) {
   process.exit();
 }
 
-setTimeout(process.exit, 10_000, 1);
 socket.addEventListener("open", () => {
   Object.assign(told, { outcome: "failed", subprotocol: socket.protocol || null });
   socket.send("scope?");
