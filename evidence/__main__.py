@@ -1,11 +1,9 @@
 """What was measured, and measuring it: python -m evidence VERB"""
 
 import sys
-from collections.abc import Sequence
 
 from evidence import clients, library, page, pythons, servers, survey
 from harness.__main__ import run
-from harness.model import plain
 from harness.place import Unavailable
 from harness.words import Mistake, Verb, explained, parse
 
@@ -17,43 +15,38 @@ VERBS = {
 }
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Do what was typed. Returns the exit status: 2 for a mistake, 125 where something could not be measured."""
+def main(arguments: list[str]) -> int:
+    """Do what was typed. Returns the exit status, 2 for a mistake. Raises Unavailable."""
     try:
         verb, words = parse(arguments, VERBS)
-        if "HELP" in words:
-            print(explained(verb, VERBS))
-        elif verb == "evidence":
-            return measure(words.get("INTERPRETER", ""))
-        elif verb == "page":
-            page.write()
-        else:
-            found = clients.measure() if verb == "clients" else servers.measure()
-            print(page.table([row for row in found if "missing" not in row]))
-            for row in found:
-                if "missing" in row:
-                    print(f"not measured: {row['name']}: {row['missing']}")
-    except (Mistake, Unavailable) as error:
-        print(plain(str(error)), file=sys.stderr)
-        return 2 if isinstance(error, Mistake) else 125
+    except Mistake as error:
+        print(error, file=sys.stderr)
+        return 2
+    if "HELP" in words:
+        print(explained(verb, VERBS))
+    elif verb == "evidence":
+        return measure(words.get("INTERPRETER", ""))
+    elif verb == "page":
+        page.write()
+    else:
+        print(page.table(clients.measure() if verb == "clients" else servers.measure()))
     return 0
 
 
 def measure(interpreter: str) -> int:
-    """Measure everything, and keep each part as soon as it is whole. One that fails costs itself alone."""
-    status = 0
+    """Measure all, and keep each part as soon as it is whole. Returns 125 where something could not be measured."""
+    failed = False
     for part in (survey, clients, servers, library, pythons):
         try:
             found = survey.measure(interpreter) if part is survey else part.measure()
             part.KEPT.write(found)
-            missing = [" ".join(part.KEPT.key(row)).strip() for row in found if "missing" in row]
+            missing = [" ".join(map(str, part.KEPT.key(row))).strip() for row in found if "missing" in row]
+            failed |= bool(missing) and part is not clients  # a browser that is not here is no failure
         except Unavailable as error:
-            missing, status = [str(error)], 125
-        if missing and part is not clients:  # a browser that is not here is no failure
-            status = 125
+            missing, failed = [str(error)], True
         print(f"{part.KEPT.name}: {'not measured: ' + '; '.join(missing) if missing else 'measured'}", flush=True)
     page.write()
-    return status
+    return 125 if failed else 0
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from harness import asking
 from harness.known import pull
 from harness.place import ROOT, write_whole
 from harness.prose import inline
-from harness.releases import Range
 from harness.survey import NEWEST, PINNED
 
 PAGE = ROOT / "evidence" / "README.md"
@@ -22,13 +21,8 @@ PAGE = ROOT / "evidence" / "README.md"
 
 def write() -> None:
     """Draw the picture and write the page. Raises Unavailable."""
-    write_whole(PICTURE, Picture(survey.read()).drawn())
-    write_whole(PAGE, text())
-
-
-def text() -> str:
-    """The page."""
     kept, faults = survey.read(), json.loads(PAGE.with_name("faults.json").read_text())
+    write_whole(PICTURE, Picture(kept).drawn())
     files = {name: file.relative_to(ROOT) for name, file in asking.cases().items()}
     cases = "\n".join(f"- [{name}](../{file}): {MEANINGS.get(name, name)}" for name, file in files.items())
     known = [(one.dated, *PULL_REQUESTS[one.version]) for one in kept.releases if one.version in PULL_REQUESTS]
@@ -37,7 +31,7 @@ def text() -> str:
     for name, case in kept.trials:
         told = [f"{one.releases} {one.trial.verdict.name} {one.trial.reason}" for one in kept.ranges(name, case)]
         ranges.append({"implementation": name, "case": case, "releases": told})
-    return f"""<!-- Generated whole by `make evidence`, from the files beside it. -->
+    text = f"""<!-- Generated whole by `make evidence`, from the files beside it. -->
 # What was measured
 
 Each file here has one measurement a line, so that `git diff evidence/` after `make evidence` compares two machines or
@@ -96,6 +90,7 @@ What `python client.py` says with each requirements file, with plain venv and pi
 `make test-faults` put in {faults["faults"]} faults, last on {faults["measured"][:10]}: {faults["runs"]} runs,
 {faults["wrong"]} wrong verdicts, {faults["left"]} processes or files left, {faults["tracebacks"]} tracebacks.
 """
+    write_whole(PAGE, text)
 
 
 def table(found: Sequence[Row]) -> str:
@@ -126,8 +121,7 @@ def counted() -> str:
 
 
 def facts() -> Sequence[str]:
-    """What the first page says of the evidence, in its words. Raises ValueError where a verdict, or what websockets
-    says, changes more often than that page tells."""
+    """What the first page says of the evidence. Raises ValueError where something changes more often than it tells."""
     kept, rows = survey.read(), clients.KEPT.read()
     _, reported = kept.ranges("websockets", "server-headers")
     _, accept = kept.ranges("websockets", "accept-headers")
@@ -137,18 +131,18 @@ def facts() -> Sequence[str]:
     words = "invalid Sec-WebSocket-Protocol header: multiple values"
     library = [row for row in rows if row["name"] == "websockets"]
     _, (newer, *_) = (list(group) for _, group in groupby(library, lambda row: words in row["reason"]))
+
+    def since(version: str, mark: str = "") -> str:
+        return f"{version}{mark} ({pull(PULL_REQUESTS[version][0])})"
+
     return (
-        f"fails **since {reported.first.version}** ({_pull(reported)})",
+        f"fails **since {since(reported.first.version, '**')}",
         f"**still does in {reported.last.version}**, the newest release",
-        f"Fails since {accept.first.version} ({_pull(accept)}), and in {accept.last.version}.",
+        f"Fails since {since(accept.first.version)}, and in {accept.last.version}.",
         f"in {unsplit.releases.replace(' - ', ' to ')}.",
-        f"upgrade to {mended.first.version} ({_pull(mended)})",
+        f"upgrade to {since(mended.first.version)}",
         f"Up to {before.last.version} it agrees on nothing, and from {alone.first.version} on",
         f"websockets {newer['version']} and later say `{words}`",
         counted(),
         f"{believing} open it and report `{OFFERED}`",
     )
-
-
-def _pull(changed: Range) -> str:
-    return pull(PULL_REQUESTS[changed.first.version][0])

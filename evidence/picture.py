@@ -19,8 +19,7 @@ MEANINGS = {
 }
 # Without its first line, the comment.
 STYLE = PICTURE.with_name("picture.css").read_text().partition("\n")[2]
-WIDTH, EDGE, LEFT, RIGHT = 1000, 20, 370, 980
-TOP, ROW, LABEL = 76, 17, 15
+WIDTH, EDGE, LEFT, RIGHT, TOP, ROW, LABEL = 1000, 20, 370, 980, 76, 17, 15
 LEGEND = {
     "open": (EDGE, "it opens"),
     "rejected": (122, "rejected: more than one subprotocol (in header-alone: none agreed)"),
@@ -69,11 +68,10 @@ class Picture:
         for number, line in enumerate(notes):
             self.text(EDGE, bottom + 36 + 16 * number, line, "small")
         size = f'width="{WIDTH}" height="{bottom + 80}"'
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 80}" {size}'
-            f' role="img" aria-label="{escape(title)} The long table says the same in words.">\n'
-            f'<style>\n{STYLE}</style>\n<rect class="paper" {size} rx="6"/>\n' + "\n".join([*self.marks, "</svg>\n"])
-        )
+        box, label = f"0 0 {WIDTH} {bottom + 80}", f"{escape(title)} The long table says the same in words."
+        marks = "\n".join(self.marks)
+        return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" {size} role="img" aria-label="{label}">
+<style>\n{STYLE}</style>\n<rect class="paper" {size} rx="6"/>\n{marks}\n</svg>\n"""
 
     def turned(self, case: str) -> list[str]:
         """The releases that changed a verdict of a case, those in the middle of the picture first."""

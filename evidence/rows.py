@@ -2,13 +2,13 @@
 
 import json
 import platform
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from harness import place
+from harness.place import ROOT, write_whole
 
 # One measurement. Where it could not be made here, `missing` says why, and it is not kept.
 Row = dict[str, Any]
@@ -18,8 +18,8 @@ BESIDE = {"version", "measured", "platform", "python", "websockets", "released"}
 
 def here() -> Row:
     """When and where something is measured."""
-    day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
-    return {"measured": day, "platform": f"{platform.system()} {platform.machine()}"}
+    day, machine = time.strftime("%Y-%m-%d", time.gmtime()), f"{platform.system()} {platform.machine()}"
+    return {"measured": day, "platform": machine}
 
 
 def said(row: Row) -> Row:
@@ -29,12 +29,11 @@ def said(row: Row) -> Row:
 
 @dataclass(frozen=True)
 class Kept:
-    """A file of rows, in the order of their names. `key` tells what a row measures, and its name first."""
+    """A file of rows. `key` tells what a row measures; by the first of it, its name, the rows are sorted."""
 
     name: str
-    key: Callable[[Row], tuple[str, ...]]
-    order: Callable[[str], Any] = str
-    folder: Path = Path(__file__).resolve().parent
+    key: Callable[[Row], tuple[Any, ...]]
+    folder: Path = ROOT / "evidence"
 
     @property
     def file(self) -> Path:
@@ -54,5 +53,5 @@ class Kept:
         whole = {name for name, *_ in new} - {self.key(row)[0] for row in found if "missing" in row}
         rows = {key: row for row in self.read() if (key := self.key(row)) in new or key[0] not in whole}
         rows |= {key: row for key, row in new.items() if said(row) != said(rows.get(key, {}))}
-        lines = [json.dumps(rows[key]) + "\n" for key in sorted(rows, key=lambda key: self.order(key[0]))]
-        place.write_whole(self.file, "".join(lines))
+        ordered = sorted(rows, key=lambda key: key[0])
+        write_whole(self.file, "".join(f"{json.dumps(rows[key])}\n" for key in ordered))

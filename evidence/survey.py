@@ -19,7 +19,8 @@ PASSING = (Cause.FAILED, Cause.LATE, Cause.OTHER_PYTHON)  # which another day or
 # A row is one implementation on one release: the class that ran, and by case the verdict with the lines that were
 # sent. Where all cases have the same reason for which none can be judged, it has that, and where all
 # implementations have it too, there is one row for the release.
-KEPT = Kept("survey", lambda row: (row["uvicorn"], row.get("implementation", "")), Version)
+KEPT = Kept("survey", lambda row: (Version(row["uvicorn"]), row.get("implementation", "")))
+UNTOLD = {"inconclusive": [], "cause": "FAILED", "reason": "not measured"}  # what a row does not tell of a case
 # What upstream changed in a release that turned a verdict or brought an implementation.
 PULL_REQUESTS = {
     "0.17.0": (1293, "websocket.accept's headers are sent"),
@@ -31,8 +32,7 @@ PULL_REQUESTS = {
 
 
 class Survey(NamedTuple):
-    """A whole survey: how many releases at the start cannot be judged at all; the others, and for each implementation
-    and case a trial of each."""
+    """How many releases at the start cannot be judged; the others, and by implementation and case a trial of each."""
 
     hidden: int
     releases: Sequence[Release]
@@ -50,7 +50,7 @@ def measure(interpreter: str = "", only: Iterable[str] = ()) -> list[Row]:
     index = Index.configured()
     questions = survey.everything(index, interpreter)
     chosen = [one for one in index.releases("uvicorn") if not only or one.version in only]
-    pins = {app.ws: dict(pin.split("==") for pin in one.base.requirements) for one in questions for app in one.apps}
+    websockets = {app.ws: one.base.versions["websockets"] for one in questions for app in one.apps}
     found: list[Row] = []
     for release, trials in zip(chosen, survey.measure(questions, index, chosen), strict=True):
         about = {"released": release.released, **here(), "python": questions[0].base.interpreter.version}
@@ -58,10 +58,10 @@ def measure(interpreter: str = "", only: Iterable[str] = ()) -> list[Row]:
         first = told[ROWS[0]]
         if "cause" in first and all(one == first for one in told.values()):
             found.append({"uvicorn": release.version, **about, **first})
-        else:
-            for name, one in told.items():
-                which = {"uvicorn": release.version, "implementation": name}
-                found.append({**which, **about, "websockets": pins[name]["websockets"], **one})
+            continue
+        for name, one in told.items():
+            which = {"uvicorn": release.version, "implementation": name}
+            found.append({**which, **about, "websockets": websockets[name], **one})
     return found
 
 
@@ -79,21 +79,18 @@ def _told(trials: Sequence[Trial]) -> Row:
 
 
 def read() -> Survey:
-    """The survey that is kept; what it does not have yet, such as a new case, was not measured."""
+    """The survey that is kept."""
     found = KEPT.read()
     hidden = sum(1 for _ in takewhile(lambda row: "implementation" not in row, found))
-    rows = {KEPT.key(row): row for row in found[hidden:]}
-    dates = {version: row["released"] for (version, _), row in rows.items()}
-    trials = {}
-    for name, case in product(ROWS, CASES):
-        told = ((version, rows.get((version, name)) or rows.get((version, ""), {})) for version in dates)
-        trials[name, case] = [_trial(version, name, case, row) for version, row in told]
-    return Survey(hidden, [Release(version, date, False, "", "") for version, date in dates.items()], trials)
+    rows = {(row["uvicorn"], row.get("implementation", "")): row for row in found[hidden:]}
+    listed = {row["uvicorn"]: Release(row["uvicorn"], row["released"], False, "", "") for row in rows.values()}
 
+    def trial(version: str, name: str, case: str) -> Trial:
+        row = rows.get((version, name)) or rows.get((version, ""), {})
+        told = row.get("cases", {}).get(case) or {**UNTOLD, **row}
+        [verdict] = [one for one in Verdict if one.name in told]
+        cause, reason = Cause[told["cause"]] if "cause" in told else None, told.get("reason", "")
+        return Trial(version, name, case, verdict, reason, cause, row.get("ran", ""), told[verdict.name])
 
-def _trial(version: str, name: str, case: str, row: Row) -> Trial:
-    """What a row, or the part of it that is about one case, says of that."""
-    told = row.get("cases", {}).get(case) or {"inconclusive": [], "cause": "FAILED", "reason": "not measured", **row}
-    [verdict] = [one for one in Verdict if one.name in told]
-    cause = Cause[told["cause"]] if "cause" in told else None
-    return Trial(version, name, case, verdict, told.get("reason", ""), cause, row.get("ran", ""), told[verdict.name])
+    trials = {row: [trial(version, *row) for version in listed] for row in product(ROWS, CASES)}
+    return Survey(hidden, list(listed.values()), trials)
