@@ -16,21 +16,21 @@ VERBS = {
 
 
 def main(arguments: list[str]) -> int:
-    """Do what was typed. Returns the exit status, 2 for a mistake. Raises Unavailable."""
+    """Do what was typed. Returns the exit status: 2 for a mistake, 125 where something could not be measured."""
     try:
         verb, words = parse(arguments, VERBS)
-    except Mistake as error:
+        if "HELP" in words:
+            print(explained(verb, VERBS))
+        elif verb == "evidence":
+            return measure(words.get("INTERPRETER", ""))
+        elif verb == "page":
+            page.write()
+        else:
+            print(page.table(clients.measure() if verb == "clients" else servers.measure()))
+        return 0
+    except (Mistake, Unavailable) as error:
         print(error, file=sys.stderr)
-        return 2
-    if "HELP" in words:
-        print(explained(verb, VERBS))
-    elif verb == "evidence":
-        return measure(words.get("INTERPRETER", ""))
-    elif verb == "page":
-        page.write()
-    else:
-        print(page.table(clients.measure() if verb == "clients" else servers.measure()))
-    return 0
+        return 2 if isinstance(error, Mistake) else 125
 
 
 def measure(interpreter: str) -> int:
