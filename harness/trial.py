@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
 import logging
 import re
 import socket
@@ -110,9 +111,15 @@ def load_app(app: App) -> tuple[App, Any]:
     file = Path(place)
     kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # an app changes
     try:
-        folder, module_name = (str(file.parent), file.stem) if file.suffix == ".py" else (app.folder, place)
-        sys.path.insert(0, folder)
-        module = importlib.import_module(module_name)
+        if file.suffix == ".py":  # by its path, so that no other module of its name is taken for it
+            sys.path.insert(0, str(file.parent))
+            spec: Any = importlib.util.spec_from_file_location(file.stem, place)
+            module = importlib.util.module_from_spec(spec)
+            sys.modules.setdefault(file.stem, module)
+            spec.loader.exec_module(module)
+        else:
+            sys.path.insert(0, app.folder)
+            module = importlib.import_module(place)
         asgi = attrgetter(names)(module)
     except BaseException as error:
         raise Inconclusive(Cause.NO_APP, f"importing {plain(file.name)} failed: {describe(error)}") from error
@@ -172,7 +179,7 @@ def labelled(line: str, headers: list[list[str]], accepted: Mapping[str, Any]) -
     if not header:
         return line
     value, raw = header[1], HEADER.encode()
-    in_accept = [(name.lower(), text) for name, text in accepted.get("headers", [])]
+    in_accept = [(name.lower(), text) for name, text in accepted.get("headers") or []]
     wrote = {
         "subprotocol=": value == accepted.get("subprotocol"),
         "headers=": (HEADER, value) in [(name.lower(), text) for name, text in headers],

@@ -90,20 +90,20 @@ def test_a_folder_is_judged_as_it_stands_each_time(judging: Judging, source: Sou
 
 
 def test_ones_own_app(judging: Judging, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found from the current folder as a file or a module, whatever lies beside it."""
+    """Found from the current folder as a file of any name or a module, whatever lies beside it."""
     for name, text in {
         "server.py": "raise SystemExit",
         "client.py": "X = 1",
         "harness.py": "Y = 2",
-        "typing_app.py": "from client import X\nfrom harness import Y\nfrom server_app import app",
+        "queue.py": "from client import X\nfrom harness import Y\nfrom server_app import app",
         "server_app.py": (ROOT / "cases" / "none.py").read_text(),
     }.items():
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
     asked: list[dict[str, str]] = [
-        {"APP": "typing_app.py", "URLPATH": "/ws/1?x=y", "HEADER": "X-More: y\nX-Most: z"},
-        {"APP": "typing_app:app", "HEADER": "Sec-WebSocket-Protocol: a"},
-        {"APP": f"{tmp_path}/typing_app.py", "OFFER": "mqtt"},
+        {"APP": "queue.py", "URLPATH": "/ws/1?x=y", "HEADER": "X-More: y\nX-Most: z"},
+        {"APP": "server_app:app", "HEADER": "Sec-WebSocket-Protocol: a"},
+        {"APP": f"{tmp_path}/queue.py", "OFFER": "mqtt"},
     ]
     with judging(apps=tuple(app(words, "websockets") for words in asked)) as judge:
         opened, rejected, other = judge.folder(source("0.20.0"), observed=True)
