@@ -16,14 +16,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from harness.place import FOLDER, Unavailable, made
 from harness.sources import index_url, verification
 
 FRESH, DAY = 600.0, 86_400.0  # seconds for which an answer is kept: where the index does not say, and at most
-TIMEOUT = 10.0  # seconds, for each packet
+TIMEOUT, LIMIT = 10.0, 30.0  # seconds, for each packet, and for the whole answer: an index may drip for ever
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,10 @@ class Release:
         return f"{self.version} ({self.released})" if self.released else self.version
 
     def admits(self, python: str) -> bool:
-        """Whether its Requires-Python allows this interpreter's version."""
-        return SpecifierSet(self.requires_python).contains(python, prereleases=True)
+        """Whether its Requires-Python allows this interpreter's version, or cannot be read."""
+        with suppress(InvalidSpecifier):
+            return SpecifierSet(self.requires_python).contains(python, prereleases=True)
+        return True
 
 
 class Index:
@@ -97,10 +99,12 @@ class Index:
     def files(self, package: str) -> Sequence[Any]:
         """The files of a package, as pypi-simple has them; the index is asked once. Raises Unavailable."""
         try:
-            return self._ask(package).result()
+            return self._ask(package).result(LIMIT)
         except Exception as error:
             advice = "check the network and the index of uv or pip"
-            raise Unavailable(f"the package index cannot be reached: {advice} ({error})") from None
+            raise Unavailable(
+                f"the package index cannot be reached: {advice} ({str(error) or type(error).__name__})"
+            ) from None
 
     def folder(self, release: Release) -> Path:
         """The folder of a release of uvicorn, its wheel unpacked. Raises Unavailable."""
@@ -111,21 +115,26 @@ class Index:
             if not file:
                 raise Unavailable(f"the index has another wheel of uvicorn {release.version} by now, or none")
             try:
-                self.client.download_package(file, wheel, verify=bool(file.digests), timeout=TIMEOUT)
+                fetch, promised = self.client.download_package, bool(file.digests)
+                self._asking.submit(fetch, file, wheel, verify=promised, timeout=TIMEOUT).result(LIMIT)
                 with zipfile.ZipFile(wheel) as opened:
                     opened.extractall(new)
             except Exception as error:
-                raise Unavailable(f"the wheel of uvicorn {release.version} cannot be had ({error})") from error
+                raise Unavailable(
+                    f"the wheel of uvicorn {release.version} cannot be had ({str(error) or type(error).__name__})"
+                ) from error
 
         return made(_place(release), build)
 
     def prepare(self, releases: Iterable[Release], workers: int) -> None:
         """Fetch the wheels of these, several at once; what cannot be had is told when it is asked for."""
         pool = ThreadPoolExecutor(workers)
+        asked = [pool.submit(self.folder, one) for one in releases if one.wheel and not _place(one).is_dir()]
         try:
-            wait([pool.submit(self.folder, one) for one in releases if one.wheel and not _place(one).is_dir()])
-        finally:
-            pool.shutdown(cancel_futures=True)
+            wait(asked)
+        finally:  # after a Ctrl-C what has begun may put itself away, but nobody waits for an index that hangs
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait([one for one in asked if not one.cancelled()], timeout=1)
 
     def _ask(self, package: str) -> Future[Sequence[Any]]:
         with self._lock:
@@ -155,7 +164,8 @@ class Index:
         """The last answer and whether it still holds; none where there is none, or something else in its file."""
         try:
             read = json.loads(self._file(package).read_text(encoding="utf-8"))
-            return tuple(Release(**one) for one in read["releases"]), 0 <= read["until"] - time.time() <= DAY
+            releases = tuple(Release(**one) for one in read["releases"])
+            return releases, bool(releases) and 0 <= read["until"] - time.time() <= DAY
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return (), False
 
