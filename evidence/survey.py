@@ -15,7 +15,7 @@ from harness.releases import Change, Range
 from harness.survey import ROWS
 
 CASES = tuple(asking.cases())
-PASSING = (Cause.FAILED, Cause.LATE, Cause.OTHER_PYTHON)  # which another day or machine need not see
+PASSING = (Cause.FAILED, Cause.UNAVAILABLE, Cause.LATE, Cause.OTHER_PYTHON)  # which another day or machine need not see
 # A row is one implementation on one release: the class that ran, and by case the verdict with the lines that were
 # sent. Where all cases have the same reason for which none can be judged, it has that, and where all
 # implementations have it too, there is one row for the release.

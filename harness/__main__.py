@@ -16,7 +16,8 @@ def run(verbs: Callable[[], int]) -> NoReturn:
     would be 1, which is a verdict."""
     status = 125
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(kind, signal.default_int_handler)
+        if signal.getsignal(kind) is not signal.SIG_IGN:  # as after nohup
+            signal.signal(kind, signal.default_int_handler)
     if sys.stderr is None:  # it was closed
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     if isinstance(sys.stdout, TextIOWrapper):  # what a script or a uvicorn says may be in any language
@@ -62,6 +63,10 @@ def main(arguments: Sequence[str]) -> int:
         if "HELP" in words:
             print(explained(verb))
             return 0
+        for name in words.keys() & {"JSON", "OUTPUT"}:
+            path = Path(words[name]).absolute()
+            if not os.access(path if path.exists() else path.parent, os.W_OK):
+                raise Mistake(f"{name}: {plain(str(path))} cannot be written")
         return known[verb](words)
     except Mistake as error:
         print(plain(str(error)), file=sys.stderr)

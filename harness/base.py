@@ -13,6 +13,7 @@ from functools import cache, cached_property
 from importlib.metadata import distributions
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
@@ -110,9 +111,10 @@ class Base:
         except Unavailable:
             run([*command, "--no-deps", *self.requirements], new.parent)
         _as_released(new)
-        absent = set(self.requirements) - {f"{name}=={version}" for name, version in _installed(new).items()}
-        if absent:
-            raise Unavailable(f"{', '.join(sorted(absent))} was not installed: see the settings of uv and pip")
+        there = _installed(new)
+        for pin in map(Requirement, self.requirements):
+            if not pin.specifier.contains(there.get(canonicalize_name(pin.name), ""), prereleases=True):
+                raise Unavailable(f"{pin} was not installed: see the settings of uv and pip")
 
 
 def of_cases(interpreter: Interpreter, websockets: str = "", wsproto: str = "") -> Base:

@@ -117,7 +117,7 @@ def reverted(checkout: Path, sha: str, until: str) -> Commit | None:
     pull = one.link.rpartition("/")[2] or "none"
     # By its sha, its subject or its pull request; who reverts its revert names the subject and the number too.
     named = re.compile(
-        rf'(?m)This reverts commit {sha[:7]}|\ARevert "{re.escape(one.subject)}'
+        rf'(?m)This reverts commit {sha[:7]}|\ARevert "{re.escape(one.subject)}"'
         rf'|^(?!Revert "Revert).*\b[Rr]everts?\b.*#{pull}\b'
     )
     newer = described(checkout, "--ignore-missing", until, "cloned/HEAD", f"^{sha}")

@@ -64,7 +64,7 @@ def shows(text: str, asked: Question, index: Index, bad: Sequence[Release], good
         alone = Question(asked.base, "the example", line=f"python {shlex.quote(str(aside / 'repro.py'))}", limit=60)
         with Judge(alone, index) as judging:
             failed, opened = ([judging.release(one)[0] for one in some] for some in (bad, good))
-            shutil.rmtree(judging.printed, ignore_errors=True)
+            shutil.rmtree(alone.printed, ignore_errors=True)
     # A Python that fails ends with status 1 too.
     fails = all(one.verdict is Verdict.rejected and "; It fails: " in one.reason for one in failed)
     return fails and all(one.verdict is Verdict.open for one in opened)

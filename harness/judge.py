@@ -7,7 +7,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import folders, scripts
@@ -34,6 +34,9 @@ class Question:
     patch: Path | None = None
     runs: int = 1
     at_once: int = 1
+    printed: Path = field(
+        default_factory=lambda: FOLDER / "runs" / secrets.token_hex(4)
+    )  # by a script, a file for each
 
 
 class Judge(contextlib.ExitStack):
@@ -44,7 +47,6 @@ class Judge(contextlib.ExitStack):
         self.question = question
         self.index = index or Index.configured()
         self._aside = Path()
-        self.printed = FOLDER / "runs" / secrets.token_hex(4)  # what a script printed, a file for each
 
     def __enter__(self) -> "Judge":
         """Raises Unavailable."""
@@ -105,7 +107,7 @@ class Judge(contextlib.ExitStack):
             job = self._job(find(), name, version, observed)
             runs = [self._ask(job) for _ in range(self.question.runs)]
         except (Inconclusive, Unavailable, OSError, ValueError) as error:  # such as odd metadata
-            cause = error.cause if isinstance(error, Inconclusive) else Cause.FAILED
+            cause = Cause.UNAVAILABLE if isinstance(error, Unavailable) else getattr(error, "cause", Cause.FAILED)
             blank = [Trial(version, app.ws, app.case) for app in self.question.apps] or [Trial(version)]
             return [one.judged(Verdict.inconclusive, plain(str(error)), cause) for one in blank]
         for trials in zip(*runs, strict=True):
@@ -122,8 +124,8 @@ class Judge(contextlib.ExitStack):
         if question.patch:
             folder = folders.patched(folder, question.patch, self._aside)
         if question.line:
-            self.printed.mkdir(parents=True, exist_ok=True)
-            output = self.printed / f"{name}.txt"
+            question.printed.mkdir(parents=True, exist_ok=True)
+            output = question.printed / f"{name}.txt"
             script = scripts.prepared(question.line, question.base, folder, changes, self._aside, output)
         return Job(str(folder), question.limit, question.apps, script, version, changes, observed)
 

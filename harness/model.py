@@ -23,6 +23,7 @@ class Cause(Enum):
     MISSING_IMPORT = "it imports what is not there"
     OTHER_ANSWER = "it answered something else"
     UNPATCHED = "the patch does not apply to it"
+    UNAVAILABLE = "it cannot be had, or not be put here"
     NO_APP = "the app cannot be imported"
     LATE = "it did not end in time"
     FAILED = "it failed in another way"  # which another day or machine need not see again

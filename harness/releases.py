@@ -170,16 +170,21 @@ class _Trials:
 
     def change(self, low: int, high: int) -> Change:
         """The change between two ends, or what they become where they cannot be judged."""
-        testable = [end for end in (low, high) if not self.ask(end, "an end").cause] or [self._within(low, high)]
+        trials = [self.ask(end, "an end") for end in (low, high)]
+        for trial in trials:  # another end would say nothing of what is there
+            if trial.cause is Cause.UNAVAILABLE:
+                raise untestable(trial)
+        testable = [end for end in (low, high) if not self.made[end].cause] or [self._within(low, high)]
         ends = self._inward(low, testable[0]), self._inward(high, testable[-1])
         before, after = (self.made[at].verdict for at in ends)
-        told = " and ".join(f"{self.releases[at].version} is {self.made[at].verdict.name}" for at in sorted({*ends}))
         for end, verdict in ((low, before), (high, after)):
             if self.said.get(end, verdict) is not verdict:
+                name = f"{'GOOD' if self.said[end] is GOOD else 'BAD'}, {self.releases[end].version},"
                 if self.made[end].cause:  # another one cannot show that it is not what it was said to be
-                    raise untestable(self.made[end])
-                raise NoChange(f"{told}, but GOOD is to be open, and BAD rejected")
+                    raise Unavailable(f"{name} cannot be judged: {self.made[end].reason}{hint(self.made[end])}")
+                raise NoChange(f"{name} is {verdict.name}")
         if before is after:
+            told = " and ".join(f"{self.releases[at].version} is {before.name}" for at in sorted({*ends}))
             hints = dict.fromkeys(hint(self.made[at]) for at in ends)
             raise NoChange(f"{told}: no change was found{''.join(hints)}")
         answers = {before: Answer.GOOD, after: Answer.BAD}

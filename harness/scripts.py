@@ -58,7 +58,9 @@ def prepared(line: str, base: Base, folder: Path, changes: bool, aside: Path, ou
     paths = f"site.addsitedir({str(packages)!a}); sys.path.append({str(folder)!a})"
     (own / "uvicorn.pth").write_text(f"import hook_of_uvicorn, site, sys; {paths}\n")
     # The first line of a tool cannot name its Python where the path is long or has a space.
-    (own / "uvicorn").write_text("import sys\nfrom uvicorn.main import main\nsys.exit(main())\n")
+    (own / "uvicorn").write_text(
+        "import sys\nfrom uvicorn.main import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+    )
     for tool in (own / "uvicorn", *filter(_is_python, (packages / "bin").glob("*"))):
         run = shlex.join([str(new / "bin" / "python"), str(tool)])
         (new / "bin" / tool.name).write_text(f'#!/bin/sh\nexec {run} "$@"\n')
@@ -82,11 +84,14 @@ def refuse_others(aside: Path) -> None:
     refused.mkdir()
     (refused / ".refusal").write_text(REFUSAL)
     (refused / ".refusal").chmod(0o755)
+    seen = set()  # a shell takes the first of a name
     for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
         with suppress(OSError):  # it is not there, or not for this user
             for tool in os.scandir(folder):
-                if not (refused / tool.name).is_symlink() and tool.is_file() and _is_python(Path(tool.path)):
-                    (refused / tool.name).symlink_to(".refusal")
+                if tool.name not in seen and tool.is_file() and os.access(tool, os.X_OK):
+                    seen.add(tool.name)
+                    if _is_python(Path(tool.path)):
+                        (refused / tool.name).symlink_to(".refusal")
 
 
 def _is_python(tool: Path) -> bool:

@@ -29,7 +29,7 @@ def try_one(words: Words) -> int:
     """Judge one uvicorn and print what `make broken` prints. Returns the verdict's exit status."""
     index = Index.configured()
     asked = question(words, index)
-    with Judge(asked, index) as judging, kept(words, "try", judging) as result:
+    with Judge(asked, index) as judging, kept(words, "try", asked) as result:
         if "SOURCE" in words:
             name = words["SOURCE"]
             [found] = judging.folder(Path(name).resolve(), observed=True)
@@ -76,7 +76,7 @@ def changed_release(words: Words, asked: Question, index: Index) -> Change:
         print(columns(f"{release.version:12} {release.released or 'no date':10}", trial, note), flush=True)
         return trial
 
-    with Judge(asked, index) as judging, kept(words, "bisect", judging) as result:
+    with Judge(asked, index) as judging, kept(words, "bisect", asked) as result:
         among = usable(words, asked, index)
         ends = {word: releases.named(word, words[word], among) for word in ("GOOD", "BAD") if word in words}
         print(f"{asked.name}, {asked.base.named()}", flush=True)
@@ -115,7 +115,7 @@ def bisect_commits(words: Words) -> int:
             return trial
 
         print(by_hand(words), flush=True)
-        with kept(words, "bisect-commits", judging) as result:
+        with kept(words, "bisect-commits", asked) as result:
             found, breaks, log = commits.search(checkout, good, bad, judge_one, lambda text: print(text, flush=True))
             result["first"] = [{"commit": one.sha, "subject": one.subject, "link": one.link} for one in found]
         print(f"\n{log}\n")
@@ -141,12 +141,11 @@ def survey_releases(words: Words) -> int:
     asked = (question(words, index),) if one_question else survey.everything(index, words.get("INTERPRETER", ""))
     among = usable(words, asked[0], index)
     among = among[: among.index(releases.named("TO", words.get("TO", "latest"), among)) + 1]
-    judge = Judge(asked[0], index)
     if "FROM" in words:
         among = among[among.index(releases.named("FROM", words["FROM"], among)) :]
     else:
-        with judge:
-            among = among[judge.oldest(among) :]
+        with Judge(asked[0], index) as judging:
+            among = among[judging.oldest(among) :]
     for one in asked:
         print(f"{one.name}, {one.base.named()}", flush=True)
     found = survey.measure(asked, index, among)
@@ -159,7 +158,7 @@ def survey_releases(words: Words) -> int:
             if one_question:
                 print(f"  its commit: {typed('bisect-commits', {**words, **change.ends})}")
     told = [(release.version, trial) for release, each in zip(among, found, strict=True) for trial in each]
-    with kept(words, "survey", judge) as result:
+    with kept(words, "survey", asked[0]) as result:
         result["trials"] += told
     return 0 if any(not trial.cause for _, trial in told) else 125
 
@@ -181,7 +180,7 @@ def columns(name: str, trial: Trial, note: str = "") -> str:
 
 
 @contextlib.contextmanager
-def kept(words: Words, verb: str, judge: Judge) -> Iterator[dict[str, Any]]:
+def kept(words: Words, verb: str, asked: Question) -> Iterator[dict[str, Any]]:
     """What a verb fills in for machines: its `trials`, each with the name of what was judged, and what it finds.
 
     At the end, also of a search that fails, the folder with what a script printed is named, and the file of JSON= is
@@ -191,9 +190,9 @@ def kept(words: Words, verb: str, judge: Judge) -> Iterator[dict[str, Any]]:
     try:
         yield found
     finally:
-        asked, trials = judge.question, found.pop("trials")
-        if asked.line and judge.printed.is_dir():
-            print(f"what it printed for each: {judge.printed.relative_to(ROOT)}/")
+        trials = found.pop("trials")
+        if asked.printed.is_dir():
+            print(f"what it printed for each: {asked.printed.relative_to(ROOT)}/")
         if "JSON" in words and trials:
             skip = ("lines", "traceback")
             told = [{"of": of, **{k: v for k, v in one.to_json().items() if k not in skip}} for of, one in trials]

@@ -124,7 +124,7 @@ def meant(name: str, read: Callable[[str], T], text: str) -> T:
     try:
         return read(text)
     except ValueError as error:
-        raise Mistake(f"{name}: {error}") from None
+        raise Mistake(f"{name}={plain(text)}: {error}") from None
 
 
 def table() -> str:

@@ -15,7 +15,7 @@ from harness.words import Mistake
 from .conftest import harness
 
 VERDICTS = {"o": Verdict.open, "r": Verdict.rejected}
-CAUSES = {"-": Cause.OTHER_PINS, "late": Cause.LATE, "absent": Cause.NO_APP}
+CAUSES = {"-": Cause.OTHER_PINS, "late": Cause.LATE, "absent": Cause.NO_APP, "gone": Cause.UNAVAILABLE}
 
 
 def release(number: int, version: str = "", day: str = "", withdrawn: bool = False, python: str = "") -> Release:
@@ -66,9 +66,10 @@ def test_what_a_bisect_says() -> None:
         ("r o r r", None, None, "0.0.0 is rejected and 0.3.0 is rejected: no change was found", 2),
         ("o o o o", 2, None, "0.0.0 is open and 0.2.0 is open: no change was found", 3),
         ("- - o -", None, None, "0.2.0 is open: no change was found", 4),
-        ("o o r r", 3, 0, "0.0.0 is open and 0.3.0 is rejected, but GOOD is to be open, and BAD rejected", 2),
+        ("o o r r", 3, 0, "BAD, 0.0.0, is open", 2),
         ("o o r r", 1, 1, "GOOD and BAD are the same release, 0.1.0", 0),
-        ("- r r r", 0, 3, "said -", 4),
+        ("- r r r", 0, 3, "GOOD, 0.0.0, cannot be judged: said -", 4),
+        ("gone o r r", None, None, "said gone", 2),
         # What can be judged nowhere, or takes too long, is given up.
         (20 * "- ", None, None, "said -", 20),
         ("o " + 81 * "late " + "r", None, None, "said late", 5),

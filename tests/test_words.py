@@ -24,7 +24,7 @@ MISTAKES = {
     "try WITH=fastapi": "can only go with APP or RUN",
     "try WEBSOCKETS=none": "can only go with APP or RUN",
     "bisect 'RUN=python nowhere.py'": "RUN: there is no file nowhere.py",
-    "try RUN=true WITH===1": "WITH: .*package name",
+    "try RUN=true WITH===1": "WITH===1: .*package name",
     "try INTERPRETER=9.9": "no Python 9.9 here: install it, or give the path of one",
     "try INTERPRETER=/bin/echo": "no Python /bin/echo here",
     "try UVICORN=": "UVICORN= is empty",
@@ -80,6 +80,6 @@ def test_a_verdict_is_the_last_line_and_the_status_and_a_mistake_is_one_line() -
         done = harness(*words.split())
         assert (done.returncode, done.stderr) == (status, ""), words
         assert done.stdout.splitlines()[-1].startswith(last), words
-    for verb, status in (("try", 125), ("bisect", 2)):  # git bisect run takes 2 for bad
-        done = harness(verb, "CASE=many")
+    for words, status in (("try CASE=many", 125), ("bisect CASE=many", 2), ("try JSON=/nowhere/x", 125)):
+        done = harness(*words.split())  # git bisect run takes 2 for bad
         assert (done.returncode, len(done.stderr.splitlines()), done.stdout) == (status, 1, "")
