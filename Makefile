@@ -24,7 +24,7 @@ broken: WANTED = 1
 fixed: WANTED = 0
 broken fixed: %: .environments/%/ready
 	@.environments/$@/bin/python client.py $(if $(GIVEN),--ws "$$WS"); [ $$? = $(WANTED) ] || \
-	{ echo 'make $@: this is not what it shows with server.py as it was; if it is, try make clean first' >&2; exit 1; }
+	{ echo 'make $@: that is not what an unchanged server.py shows; if yours is unchanged, make clean' >&2; exit 1; }
 
 # An environment is built aside, and named once it is whole. Its files are copies: whoever edits one edits no cache of
 # uv's. Of several makes at once the first one names it: mv puts what the others built into it, and they take that away.

@@ -141,7 +141,7 @@ def facts() -> Sequence[str]:
         f"Fails since {since(accept.first.version)}, and in {accept.last.version}.",
         f"in {unsplit.releases.replace(' - ', ' to ')}.",
         f"upgrade to {since(mended.first.version)}",
-        f"Up to {before.last.version} it agrees on nothing, and from {alone.first.version} on",
+        f"Up to {before.last.version} that app agrees on nothing, and from {alone.first.version} on",
         f"websockets {newer['version']} and later say `{words}`",
         counted(),
         f"{believing} open it and report `{OFFERED}`",

@@ -15,7 +15,7 @@ from harness.base import Base
 from harness.index import Index, Release
 from harness.model import App, Cause, Inconclusive, Job, Trial, Verdict, plain
 from harness.place import FOLDER, Unavailable, scratch
-from harness.process import Forks
+from harness.process import Processes
 
 DAMAGED = re.compile("marshal data|EOF read where|Non-code object")  # what Python says of such bytecode
 LIMIT = 30.0  # seconds for the apps of one folder
@@ -58,7 +58,7 @@ class Judge(contextlib.ExitStack):
             # Once the processes are ended, the threads that wait for them end, and then their folders go.
             self._pool = ThreadPoolExecutor(self.question.at_once)
             stack.callback(self._pool.shutdown, cancel_futures=True)
-            self._forks = stack.enter_context(contextlib.closing(Forks(self.question.base)))
+            self._processes = stack.enter_context(contextlib.closing(Processes(self.question.base)))
             self.push(stack.pop_all())
         return self
 
@@ -66,13 +66,13 @@ class Judge(contextlib.ExitStack):
         """The trials of each release, in order, some at once."""
         return self._pool.map(self.release, releases)
 
-    def release(self, release: Release, observed: bool = False) -> list[Trial]:
+    def release(self, release: Release) -> list[Trial]:
         """The trials of one release, in the order of the apps. What fails is inconclusive, with the cause."""
-        return self._trials(lambda: self._fitting(release), release.version, release.version, observed)
+        return self._trials(lambda: self._fitting(release), release.version, release.version)
 
-    def folder(self, folder: Path, observed: bool = False, name: str = "") -> list[Trial]:
+    def folder(self, folder: Path, name: str = "") -> list[Trial]:
         """The same for a folder with `uvicorn/` in it, which may change; `name` is what it is called."""
-        return self._trials(lambda: folder, name or folder.name, "", observed)
+        return self._trials(lambda: folder, name or folder.name, "")
 
     def oldest(self, releases: Sequence[Release]) -> int:
         """The place of the oldest that fits, found by quartering, for which three wheels at once are fetched: what fits
@@ -101,10 +101,10 @@ class Judge(contextlib.ExitStack):
         folders.fit(folder, release.version, self.question.base)
         return folder
 
-    def _trials(self, find: Callable[[], Path], name: str, version: str, observed: bool) -> list[Trial]:
+    def _trials(self, find: Callable[[], Path], name: str, version: str) -> list[Trial]:
         """The trials of the uvicorn in the folder that is found; `version` is what it must be."""
         try:
-            job = self._job(find(), name, version, observed)
+            job = self._job(find(), name, version)
             runs = [self._ask(job) for _ in range(self.question.runs)]
         except (Inconclusive, Unavailable, OSError, ValueError) as error:  # such as odd metadata
             cause = Cause.UNAVAILABLE if isinstance(error, Unavailable) else getattr(error, "cause", Cause.FAILED)
@@ -116,7 +116,7 @@ class Judge(contextlib.ExitStack):
                 trials[0].judged(Verdict.inconclusive, f"{opened} of {len(trials)} open", Cause.FAILED)
         return runs[0]
 
-    def _job(self, folder: Path, name: str, version: str, observed: bool) -> Job:
+    def _job(self, folder: Path, name: str, version: str) -> Job:
         question, script = self.question, None
         changes = not version or bool(question.patch)
         if not (folder / "uvicorn" / "__init__.py").is_file():
@@ -127,14 +127,14 @@ class Judge(contextlib.ExitStack):
             question.printed.mkdir(parents=True, exist_ok=True)
             output = question.printed / f"{name}.txt"
             script = scripts.prepared(question.line, question.base, folder, changes, self._aside, output)
-        return Job(str(folder), question.limit, question.apps, script, version, changes, observed)
+        return Job(str(folder), question.limit, question.apps, script, version, changes)
 
     def _ask(self, job: Job) -> list[Trial]:
-        trials = told(job, *self._forks.ask(job))
+        trials = told(job, *self._processes.ask(job))
         if any(DAMAGED.search(one.reason) for one in trials):
             for kept in [*Path(job.folder).rglob("__pycache__"), *self.question.base.made().rglob("__pycache__")]:
                 shutil.rmtree(kept, ignore_errors=True)
-            trials = told(job, *self._forks.ask(job))
+            trials = told(job, *self._processes.ask(job))
         return trials
 
 

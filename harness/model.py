@@ -71,7 +71,7 @@ class Job:
     """What is asked of one folder with `uvicorn/` in it: apps or a script, within `limit` seconds.
 
     `release` is the version that it must be, or empty; `changes` says that its files may change, so that no bytecode
-    is kept; `observed` that somebody reads more than the verdict.
+    is kept.
     """
 
     folder: str
@@ -80,7 +80,6 @@ class Job:
     script: Script | None
     release: str
     changes: bool
-    observed: bool
 
 
 @dataclass
@@ -88,8 +87,8 @@ class Trial:
     """One handshake, or one run of a script, and its verdict.
 
     `reason` is a sentence for people, `cause` is set where it is inconclusive, `ran` is the class that handled the
-    connection, `sent` the value of every Sec-WebSocket-Protocol line of the response, in order. Only where it is
-    observed: `lines` is the handshake as websockets logs it, `traceback` that of the client.
+    connection, `sent` the value of every Sec-WebSocket-Protocol line of the response, in order, `lines` the handshake
+    as websockets logs it, `traceback` that of a client that rejects it.
     """
 
     uvicorn: str

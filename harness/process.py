@@ -20,13 +20,13 @@ from harness.sources import settings
 GRACE = 15.0  # seconds beyond a job's limit, after which its process is given up too
 
 
-class Forks:
+class Processes:
     """The processes of a base, as many as there are jobs at once. The first imports while its folder is looked for."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
-        self._all: list[_Fork] = []
-        self._idle: SimpleQueue[_Fork] = SimpleQueue()
+        self._all: list[_Process] = []
+        self._idle: SimpleQueue[_Process] = SimpleQueue()
         self._closed = False
         with contextlib.suppress(Unavailable, OSError):  # it is told where a job is asked
             self._idle.put(self._new())
@@ -37,39 +37,39 @@ class Forks:
         Raises Inconclusive for what it did, Unavailable and OSError where it cannot be asked.
         """
         try:
-            fork = self._idle.get_nowait()
+            process = self._idle.get_nowait()
         except Empty:
-            fork = self._new()
+            process = self._new()
         try:
-            return fork.ask(job)
+            return process.ask(job)
         except Inconclusive:
-            fork.close()  # a uvicorn may have done it, and the next one is not to suffer for it
+            process.close()  # a uvicorn may have done it, and the next one is not to suffer for it
             raise
         finally:
-            if fork.process.poll() is None:
-                self._idle.put(fork)
+            if process.popen.poll() is None:
+                self._idle.put(process)
 
-    def _new(self) -> "_Fork":
-        fork = _Fork(self._base)
-        self._all.append(fork)
+    def _new(self) -> "_Process":
+        process = _Process(self._base)
+        self._all.append(process)
         if self._closed:  # meanwhile
-            fork.close()
-        return fork
+            process.close()
+        return process
 
     def close(self) -> None:
         self._closed = True
-        for fork in self._all:
-            fork.close()
+        for process in self._all:
+            process.close()
 
 
-class _Fork:
+class _Process:
     """One process of a base, which does one job at a time."""
 
     def __init__(self, base: Base) -> None:
         command = [base.interpreter.path, "-I", "-S", str(ROOT / "harness" / "forks.py"), str(base.made())]
         self._control, theirs = socket.socketpair()
         with theirs:  # the process ends when its socket does, and a Ctrl-C is not for it
-            self.process = Popen(
+            self.popen = Popen(
                 command, stdin=theirs.fileno(), stdout=DEVNULL, stderr=DEVNULL, env=settings(), start_new_session=True
             )
 
@@ -79,7 +79,7 @@ class _Fork:
             self._control.sendall(pickle.dumps((token, job)))
             deadline = time.monotonic() + job.limit + GRACE
             while not select.select([self._control], [], [], 1)[0] and time.monotonic() < deadline:
-                self.process.send_signal(signal.SIGCONT)  # a uvicorn may have stopped it
+                self.popen.send_signal(signal.SIGCONT)  # a uvicorn may have stopped it
             self._control.settimeout(GRACE)
             answered, status, said, error = json.loads(self._control.makefile("rb").readline())
         except (OSError, ValueError, TypeError):
@@ -97,8 +97,8 @@ class _Fork:
         with contextlib.suppress(OSError):  # it is closed already
             self._control.shutdown(socket.SHUT_RDWR)  # which wakes whoever waits for an answer
         self._control.close()
-        self.process.send_signal(signal.SIGCONT)
+        self.popen.send_signal(signal.SIGCONT)
         with contextlib.suppress(TimeoutExpired):
-            self.process.wait(5)
-        self.process.kill()
-        self.process.wait()
+            self.popen.wait(5)
+        self.popen.kill()
+        self.popen.wait()

@@ -11,7 +11,7 @@ from harness.index import Index, Release
 from harness.judge import Judge, Question
 from harness.known import FORM, KNOWN, TWICE
 from harness.model import Trial, Verdict
-from harness.place import Unavailable, write_whole
+from harness.place import write_whole
 from harness.prose import fenced, folded, inline, paragraphs
 from harness.releases import Change, NoChange
 
@@ -42,10 +42,7 @@ def write(words: Mapping[str, str]) -> int:
 
 
 def measure(asked: Question, index: Index) -> Found:
-    """Bisect, or where both ends are alike judge every release; then look closely at what is to be told of.
-
-    Raises Unavailable, also where a release is judged in two ways.
-    """
+    """Bisect, or where both ends are alike judge every release. Raises Unavailable."""
     change: Change | None
     trials: dict[Release, Trial] = {}
     among = releases.usable(index.releases("uvicorn"), asked.base.interpreter.version, {})
@@ -65,11 +62,7 @@ def measure(asked: Question, index: Index) -> Found:
         names = {judged[-1]: "the newest that can be judged", among[-1]: "the newest"}
         if change:
             names |= dict(zip([change.last, change.first], change.names, strict=True))
-        looked = {one: judging.release(one, observed=True)[0] for one in sorted(names, key=among.index)}
-    for one, trial in looked.items():
-        if trial.verdict is not trials[one].verdict:
-            raise Unavailable(f"{one.version} was {trials[one].verdict.name}, then {trial.verdict.name}: it varies")
-    return Found(asked, change, judged, names, looked)
+    return Found(asked, change, judged, names, {one: trials[one] for one in sorted(names, key=among.index)})
 
 
 def document(found: Found, index: Index) -> str:

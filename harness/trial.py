@@ -9,12 +9,12 @@ import asyncio
 import importlib
 import importlib.util
 import logging
+import os
 import re
 import socket
 import sys
 import traceback
 from dataclasses import replace
-from importlib.machinery import SourceFileLoader
 from logging.handlers import BufferingHandler
 from operator import attrgetter
 from pathlib import Path
@@ -36,7 +36,7 @@ def run(job: Job) -> list[Trial]:
         uvicorn = load(job)
         for app, trial in zip(job.apps, trials):
             trial.uvicorn = uvicorn.__version__
-            judge(uvicorn, app, trial, job.observed)
+            judge(uvicorn, app, trial)
         refuse_another(Path(job.folder).resolve())
     except Inconclusive as error:
         for trial in trials:
@@ -44,7 +44,7 @@ def run(job: Job) -> list[Trial]:
     return trials
 
 
-def judge(uvicorn: Any, app: App, trial: Trial, observed: bool) -> None:
+def judge(uvicorn: Any, app: App, trial: Trial) -> None:
     """Serve the app, dial it once, and fill in the trial."""
     log = BufferingHandler(sys.maxsize)
     accepted: dict[str, Any] = {}  # the app's websocket.accept
@@ -63,12 +63,11 @@ def judge(uvicorn: Any, app: App, trial: Trial, observed: bool) -> None:
             verdict = Verdict.rejected
         cause = None if verdict is Verdict.rejected else cause_of(error, Cause.OTHER_ANSWER)
         trial.judged(verdict, plain(reason)[:REASON], cause)
-        if observed and not cause:
+        if not cause:
             trial.traceback = traceback_of(error)
     lines = [plain(record.getMessage()) for record in log.buffer if record.name == HANDSHAKE]
     trial.sent = [header[1] for header in map(RECEIVED.fullmatch, lines) if header]
-    if observed:
-        trial.lines = [labelled(line, app.headers or [], accepted) for line in lines]
+    trial.lines = [labelled(line, app.headers or [], accepted) for line in lines]
     errors = [record for record in log.buffer if record.levelno >= logging.ERROR and record.name != HANDSHAKE]
     if trial.cause in (Cause.OTHER_ANSWER, Cause.FAILED) and errors:
         record = errors[0]  # what comes later may follow from it
@@ -80,8 +79,8 @@ def judge(uvicorn: Any, app: App, trial: Trial, observed: bool) -> None:
 
 def load(job: Job) -> Any:
     """Import uvicorn from the job's folder. Raises Inconclusive."""
-    if job.changes:
-        read_no_bytecode(job.folder)
+    if job.changes:  # bytecode is matched to its source by size and second, so it may match and be stale
+        sys.pycache_prefix = os.devnull  # where none can be read or written
     sys.path.insert(0, job.folder)
     try:
         uvicorn = importlib.import_module("uvicorn")
@@ -91,18 +90,6 @@ def load(job: Job) -> Any:
     if version != (job.release or plain(str(version))):
         raise Inconclusive(Cause.FAILED, f"uvicorn says that its version is {version!r:.50}")
     return uvicorn
-
-
-def read_no_bytecode(folder: str) -> None:
-    """For a folder that changes: bytecode is matched to its source by size and second, so it may match and be stale."""
-    stats = SourceFileLoader.path_stats
-
-    def path_stats(self: SourceFileLoader, path: str) -> Mapping[str, Any]:
-        if path.startswith(f"{folder}/"):
-            raise OSError  # then none is read or written
-        return stats(self, path)
-
-    SourceFileLoader.path_stats = path_stats  # type: ignore[method-assign]
 
 
 def load_app(app: App) -> tuple[App, Any]:

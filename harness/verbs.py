@@ -32,11 +32,11 @@ def try_one(words: Words) -> int:
     with Judge(asked, index) as judging, kept(words, "try", asked) as result:
         if "SOURCE" in words:
             name = words["SOURCE"]
-            [found] = judging.folder(Path(name).resolve(), observed=True)
+            [found] = judging.folder(Path(name).resolve())
         else:
             release = releases.named("UVICORN", words.get("UVICORN", "latest"), usable(words, asked, index))
             name = release.version
-            [found] = judging.release(release, observed=True)
+            [found] = judging.release(release)
         result["trials"].append((name, found))
         beside = "" if found.cause else asked.base.named()
         print(*filter(None, (f"uvicorn {found.uvicorn or plain(name)}", asked.name, beside)), sep=", ")

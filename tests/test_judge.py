@@ -1,4 +1,4 @@
-"""A question and a uvicorn go in, trials come out: bases, folders, every case, what a uvicorn to come may be."""
+"""A question and a uvicorn go in, trials come out: bases, folders, one's own app, what a uvicorn to come may be."""
 
 import os
 import py_compile
@@ -19,9 +19,9 @@ from .conftest import REPORTED, ROOT, Judged, Judging, Source, run
 from .test_forks import copied
 
 
-def test_what_is_observed_is_what_make_broken_shows(judging: Judging, source: Source) -> None:
+def test_what_a_trial_tells_is_what_make_broken_shows(judging: Judging, source: Source) -> None:
     with judging(apps=(REPORTED, app({"CASE": "accept-headers"}, "websockets"))) as judge:
-        reported, second = judge.folder(source("0.20.0"), observed=True)
+        reported, second = judge.folder(source("0.20.0"))
     assert (reported.lines[0], reported.lines[-1]) == ("= connection is CONNECTING", "= connection is CLOSED")
     labels = [[line.split("<-- from ")[1] for line in one.lines if "<--" in line] for one in (reported, second)]
     assert labels == [["subprotocol=", "headers="], ["subprotocol=", "websocket.accept's headers"]]
@@ -106,7 +106,7 @@ def test_ones_own_app(judging: Judging, source: Source, tmp_path: Path, monkeypa
         {"APP": f"{tmp_path}/queue.py", "OFFER": "mqtt"},
     ]
     with judging(apps=tuple(app(words, "websockets") for words in asked)) as judge:
-        opened, rejected, other = judge.folder(source("0.20.0"), observed=True)
+        opened, rejected, other = judge.folder(source("0.20.0"))
     assert (opened.verdict, rejected.verdict, other.cause) == (Verdict.open, Verdict.rejected, Cause.OTHER_ANSWER)
     assert {"> GET /ws/1?x=y HTTP/1.1", "< x-more: y", "< x-most: z"} <= {*opened.lines}
     assert "unsupported subprotocol: ocpp2.0.1" in other.reason

@@ -125,7 +125,7 @@ def test_the_six_files_alone_do_all_of_it_on_every_python(minor: int, tmp_path: 
         assert run("uv", "run", "-q", *fixed, "client.py", cwd=folder, UV_PYTHON=python).returncode == status
     shutil.copy(folder / "requirements-fixed.txt", folder / "requirements-broken.txt")
     wrong = make(f"PYTHON={python}", "broken", cwd=folder)  # built anew
-    assert "make broken: this is not what it shows with server.py as it was" in wrong.stderr
+    assert "make broken: that is not what an unchanged server.py shows" in wrong.stderr
     assert wrong.returncode != 0
 
 
