@@ -1,6 +1,7 @@
 """Which commit of uvicorn changed a verdict: git's own bisect, in a clone of its own. What git says, counts."""
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ def clone(repository: str) -> Iterator[Path]:
 
     Raises Unavailable, also where commits or files are missing: git would take what is left for all there is.
     """
-    where = str(Path(repository).expanduser()) if repository.startswith("~") else repository
+    where = os.path.expanduser(repository)  # noqa: PTH111 - a user that is not there is git's affair
     with scratch("history") as folder:
         checkout = folder / "checkout"
         git(folder, "-C", str(Path.cwd()), *CLONE, *BRANCHES, "--", where, str(checkout))
