@@ -28,7 +28,7 @@ broken fixed: %: .environments/%/ready
 
 # An environment is built aside, and named once it is whole. Its files are copies: whoever edits one edits no cache of
 # uv's. Of several makes at once the first one names it: mv puts what the others built into it, and they take that away.
-# What is there and no longer fits goes first, and what has lost its Python here.
+# What is there and no longer fits goes first.
 .environments/%/ready: requirements-%.txt
 	@echo "Building $(@D) (once)" >&2; set -e; mkdir -p .environments; new=.environments/new.$$$$; \
 	trap 'rm -rf $$new $(@D)/new.$$$$' EXIT; trap 'exit 1' HUP INT TERM; \
@@ -40,6 +40,7 @@ broken fixed: %: .environments/%/ready
 	else $(PYTHON) -m venv $$new; $$new/bin/python -m pip install -q --disable-pip-version-check -r $<; fi; \
 	touch -r $< $$new/ready; mv $$new $(@D)
 vpath requirements-%.txt harness tests
+# What has lost its Python is built anew.
 $(shell for name in broken fixed harness tests; do \
 	[ -x .environments/$$name/bin/python ] || rm -rf .environments/$$name; done)
 clean:

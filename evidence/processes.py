@@ -22,7 +22,7 @@ LIMIT = 15.0  # seconds for a program to be ready, and for a client to tell what
 
 def python(pins: str) -> tuple[list[str], dict[str, str]]:
     """The command of a Python that finds these pins and nothing else, and its environment. Raises Unavailable."""
-    interpreter = Interpreter.named("" if sys.version_info >= (3, 11) else ">=3.11")  # for which the pins are
+    interpreter = Interpreter.find("" if sys.version_info >= (3, 11) else ">=3.11")  # for which the pins are
     packages = Base(interpreter, tuple(pins.split())).made()
     return [interpreter.path, "-S"], {**settings(), "PYTHONPATH": str(packages)}
 

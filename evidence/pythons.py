@@ -23,7 +23,7 @@ def measure() -> list[Row]:
 def _row(version: str) -> Row:
     row: Row = {}
     try:
-        python = Interpreter.named(version)
+        python = Interpreter.find(version)
         row = {"name": f"Python {version}", "version": python.version, **here()}
         with place.scratch("python") as folder:
             place.run([python.path, "-m", "venv", "venv"], folder)

@@ -12,7 +12,7 @@ from harness.place import ROOT, write_whole
 
 # One measurement. Where it could not be made here, `missing` says why, and it is not kept.
 Row = dict[str, Any]
-# When and where it was made and with which versions: what differs in nothing else is no other measurement.
+# What is not compared: when and where it was made, and with which versions.
 BESIDE = {"version", "measured", "platform", "python", "websockets", "released"}
 
 

@@ -62,7 +62,7 @@ def question(words: Words, index: Index) -> Question:
 def beside(words: Words, ws: str, index: Index) -> Base:
     """What lies beside uvicorn: for a case the pins, with the newest websockets for what these cannot run; for one's
     own what a fresh install brings, and what it needs. Raises Mistake, Unavailable."""
-    interpreter = Interpreter.named(words.get("INTERPRETER", ""))
+    interpreter = Interpreter.find(words.get("INTERPRETER", ""))
     websockets, wsproto = words.get("WEBSOCKETS", ""), words.get("WSPROTO", "")
     if "APP" in words or "RUN" in words:
         more = [str(meant("WITH", Requirement, line)) for line in words.get("WITH", "").split()]

@@ -23,9 +23,9 @@ from harness.sources import settings
 
 UV = find_uv_bin()  # once: sysconfig, which it asks, does not take two threads at once
 START = time.time_ns()
-# What some releases of uvicorn need besides requirements-broken.txt, held still too.
+# What some releases of uvicorn need beside requirements-broken.txt, pinned like that.
 ALSO = ("asgiref==3.8.1", "typing-extensions==4.13.2")
-# The same for what a fresh install brings, beside websockets and wsproto.
+# The same in the newest versions, for what a fresh install brings.
 BESIDE = ("asgiref", "typing-extensions")
 
 
@@ -37,7 +37,7 @@ class Interpreter:
     version: str
 
     @classmethod
-    def named(cls, request: str = "") -> "Interpreter":
+    def find(cls, request: str = "") -> "Interpreter":
         """The Python that a person asked for, as `3.12` or a path; this one where they did not. Raises Unavailable."""
         if not request:
             return cls(os.path.realpath(sys.executable), "{}.{}.{}".format(*sys.version_info))
@@ -90,7 +90,7 @@ class Base:
         names = {"h11", "click", *map(canonicalize_name, named)} - set(BESIDE)
         return [f"{name}=={version}" for name, version in self.versions.items() if name in names]
 
-    def named(self) -> str:
+    def described(self) -> str:
         """The Python and the pins, for people. Raises Unavailable."""
         return ", ".join([f"Python {self.interpreter.version}", *self.pins])
 

@@ -109,11 +109,11 @@ class Judge(contextlib.ExitStack):
         except (Inconclusive, Unavailable, OSError, ValueError) as error:  # such as odd metadata
             cause = Cause.UNAVAILABLE if isinstance(error, Unavailable) else getattr(error, "cause", Cause.FAILED)
             blank = [Trial(version, app.ws, app.case) for app in self.question.apps] or [Trial(version)]
-            return [one.judged(Verdict.inconclusive, plain(str(error)), cause) for one in blank]
+            return [one.settle(Verdict.inconclusive, plain(str(error)), cause) for one in blank]
         for trials in zip(*runs, strict=True):
             opened = [one.verdict for one in trials].count(Verdict.open)
             if len({one.verdict for one in trials}) > 1:  # then nothing is known
-                trials[0].judged(Verdict.inconclusive, f"{opened} of {len(trials)} open", Cause.FAILED)
+                trials[0].settle(Verdict.inconclusive, f"{opened} of {len(trials)} open", Cause.FAILED)
         return runs[0]
 
     def _job(self, folder: Path, name: str, version: str) -> Job:
@@ -141,7 +141,7 @@ class Judge(contextlib.ExitStack):
 def told(job: Job, code: int, said: str) -> list[Trial]:
     """The trials of a job, by the exit status of its process and what that said. Raises Inconclusive."""
     if job.script:
-        return [scripts.judged(Trial(job.release), code, said, job.script, Path(job.folder))]
+        return [scripts.verdict_of(Trial(job.release), code, said, job.script, Path(job.folder))]
     with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):  # a uvicorn may have said it
         trials = [Trial.from_json(one) for one in json.loads(said)]
         asked = [(app.ws, app.case) for app in job.apps]

@@ -132,7 +132,7 @@ def judge_yourself() -> list[str]:
     Raises Unavailable, also where there is nothing to bisect.
     """
     found, mistakes = run("make bisect"), []
-    among = releases.usable(Index.configured().releases("uvicorn"), Interpreter.named().version, {})
+    among = releases.usable(Index.configured().releases("uvicorn"), Interpreter.find().version, {})
     among = among[[one.version for one in among].index(OLDEST) :]
 
     def tried(one: Release) -> tuple[list[str], str]:

@@ -102,7 +102,7 @@ class Trial:
     lines: list[str] = field(default_factory=list)
     traceback: str = ""
 
-    def judged(self, verdict: Verdict, reason: str, cause: Cause | None = None) -> Trial:
+    def settle(self, verdict: Verdict, reason: str, cause: Cause | None = None) -> Trial:
         self.verdict, self.reason, self.cause = verdict, reason, cause
         return self
 

@@ -21,7 +21,7 @@ GRACE = 15.0  # seconds beyond a job's limit, after which its process is given u
 
 
 class Processes:
-    """The processes of a base, as many as there are jobs at once. The first imports while its folder is looked for."""
+    """The processes of a base, as many as there are jobs at once. The first imports while a release is fetched."""
 
     def __init__(self, base: Base) -> None:
         self._base = base

@@ -89,7 +89,7 @@ def usable(releases: Sequence[Release], python: str, words: Words) -> list[Relea
     return found
 
 
-def named(word: str, text: str, releases: Sequence[Release]) -> Release:
+def pick(word: str, text: str, releases: Sequence[Release]) -> Release:
     """The release that is named by its version, a date (the newest up to that day) or `latest`.
 
     Raises Mistake where it is not there.

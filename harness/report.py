@@ -19,7 +19,7 @@ DOES = {Verdict.open: "opens", Verdict.rejected: "fails", Verdict.inconclusive: 
 
 
 @dataclass(frozen=True)
-class Found:
+class Measured:
     """What was measured in one run: the last change, the releases that got a verdict, and of those that are told of
     what each is and its trial, the newest last."""
 
@@ -41,7 +41,7 @@ def write(words: Mapping[str, str]) -> int:
     return 0
 
 
-def measure(asked: Question, index: Index) -> Found:
+def measure(asked: Question, index: Index) -> Measured:
     """Bisect, or where both ends are alike judge every release. Raises Unavailable."""
     change: Change | None
     trials: dict[Release, Trial] = {}
@@ -62,10 +62,10 @@ def measure(asked: Question, index: Index) -> Found:
         names = {judged[-1]: "the newest that can be judged", among[-1]: "the newest"}
         if change:
             names |= dict(zip([change.last, change.first], change.names, strict=True))
-    return Found(asked, change, judged, names, {one: trials[one] for one in sorted(names, key=among.index)})
+    return Measured(asked, change, judged, names, {one: trials[one] for one in sorted(names, key=among.index)})
 
 
-def document(found: Found, index: Index) -> str:
+def document(found: Measured, index: Index) -> str:
     """The report as GitHub Markdown, its parts named and ordered as the fields of uvicorn's issue form."""
     app, base = found.asked.apps[0], found.asked.base
     newest, now = [*found.trials.items()][-1]
@@ -98,7 +98,7 @@ def document(found: Found, index: Index) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def table(found: Found) -> str:
+def table(found: Measured) -> str:
     """What the response had and what the client made of it, a release a row."""
     client = f"the client, websockets {found.asked.base.versions['websockets']}"
     rows = [f"| uvicorn | `Sec-WebSocket-Protocol` in the response | {client} |", "|---|---|---|"]
@@ -110,7 +110,7 @@ def table(found: Found) -> str:
     return "\n".join(rows)
 
 
-def changed(found: Found, index: Index) -> str:
+def changed(found: Measured, index: Index) -> str:
     """Where the change is to be seen, or that there is none."""
     change, judged = found.change, found.judged
     if change:

@@ -102,7 +102,7 @@ def _is_python(tool: Path) -> bool:
     return False
 
 
-def judged(trial: Trial, code: int, said: str, script: Script, folder: Path) -> Trial:
+def verdict_of(trial: Trial, code: int, said: str, script: Script, folder: Path) -> Trial:
     """The trial of a script, by its exit status as `git bisect run` takes it. Raises Inconclusive."""
     ended = f"status {code}" if code >= 0 else f"signal {-code}"
     reason = "; ".join([ended, *(plain(line)[:200] for line in said.strip().splitlines()[-1:])])
@@ -113,4 +113,4 @@ def judged(trial: Trial, code: int, said: str, script: Script, folder: Path) -> 
             raise Inconclusive(cause, f"it imported another uvicorn, {plain(line)}; {reason}")
     if not 0 <= code < 125:
         raise Inconclusive(cause, reason)
-    return trial.judged(Verdict.rejected if code else Verdict.open, reason)
+    return trial.settle(Verdict.rejected if code else Verdict.open, reason)

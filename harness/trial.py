@@ -36,15 +36,15 @@ def run(job: Job) -> list[Trial]:
         uvicorn = load(job)
         for app, trial in zip(job.apps, trials):
             trial.uvicorn = uvicorn.__version__
-            judge(uvicorn, app, trial)
+            attempt(uvicorn, app, trial)
         refuse_another(Path(job.folder).resolve())
     except Inconclusive as error:
         for trial in trials:
-            trial.judged(Verdict.inconclusive, str(error), error.cause)
+            trial.settle(Verdict.inconclusive, str(error), error.cause)
     return trials
 
 
-def judge(uvicorn: Any, app: App, trial: Trial) -> None:
+def attempt(uvicorn: Any, app: App, trial: Trial) -> None:
     """Serve the app, dial it once, and fill in the trial."""
     log = BufferingHandler(sys.maxsize)
     accepted: dict[str, Any] = {}  # the app's websocket.accept
@@ -54,15 +54,15 @@ def judge(uvicorn: Any, app: App, trial: Trial) -> None:
         app, asgi = load_app(app)
         # The loop is left as it is: to close it is to wait for what an app began.
         asyncio.new_event_loop().run_until_complete(shake_hands(uvicorn, app, asgi, trial, log, accepted))
-        trial.judged(Verdict.open, "")
+        trial.settle(Verdict.open, "")
     except Inconclusive as error:
-        trial.judged(Verdict.inconclusive, str(error), error.cause)
+        trial.settle(Verdict.inconclusive, str(error), error.cause)
     except BaseException as error:
         verdict, reason = client.judge(error)
         if type(error) is LookupError and app.none == "rejected":
             verdict = Verdict.rejected
         cause = None if verdict is Verdict.rejected else cause_of(error, Cause.OTHER_ANSWER)
-        trial.judged(verdict, plain(reason)[:REASON], cause)
+        trial.settle(verdict, plain(reason)[:REASON], cause)
         if not cause:
             trial.traceback = traceback_of(error)
     lines = [plain(record.getMessage()) for record in log.buffer if record.name == HANDSHAKE]

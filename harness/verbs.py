@@ -34,11 +34,11 @@ def try_one(words: Words) -> int:
             name = words["SOURCE"]
             [found] = judging.folder(Path(name).resolve())
         else:
-            release = releases.named("UVICORN", words.get("UVICORN", "latest"), usable(words, asked, index))
+            release = releases.pick("UVICORN", words.get("UVICORN", "latest"), usable(words, asked, index))
             name = release.version
             [found] = judging.release(release)
         result["trials"].append((name, found))
-        beside = "" if found.cause else asked.base.named()
+        beside = "" if found.cause else asked.base.described()
         print(*filter(None, (f"uvicorn {found.uvicorn or plain(name)}", asked.name, beside)), sep=", ")
         for text in filter(None, (*found.lines, found.traceback)):
             print(text)
@@ -78,8 +78,8 @@ def changed_release(words: Words, asked: Question, index: Index) -> Change:
 
     with Judge(asked, index) as judging, kept(words, "bisect", asked) as result:
         among = usable(words, asked, index)
-        ends = {word: releases.named(word, words[word], among) for word in ("GOOD", "BAD") if word in words}
-        print(f"{asked.name}, {asked.base.named()}", flush=True)
+        ends = {word: releases.pick(word, words[word], among) for word in ("GOOD", "BAD") if word in words}
+        print(f"{asked.name}, {asked.base.described()}", flush=True)
         if len(ends) < 2:
             among = among[min([judging.oldest(among), *map(among.index, ends.values())]) :]
             print(f"{len(among)} releases from {among[0].version} to {among[-1].version}", flush=True)
@@ -105,7 +105,7 @@ def bisect_commits(words: Words) -> int:
         print(f"\n{change.names[0]}: {change.last.dated}, {change.names[1]}: {change.first.dated}; now its commits")
     for name, text in ends.items():
         if releases.DAY.fullmatch(text) or text == "latest":
-            ends[name] = releases.named(name, text, usable({}, asked, index)).version
+            ends[name] = releases.pick(name, text, usable({}, asked, index)).version
     with Judge(asked, index) as judging, commits.clone(words.get("REPO", UPSTREAM)) as checkout:
         good, bad = (commits.commit(checkout, name, ends[name]) for name in ("GOOD", "BAD"))
 
@@ -140,14 +140,14 @@ def survey_releases(words: Words) -> int:
     one_question = words.keys() - {"FROM", "TO", "PRE", "WITHDRAWN", "INTERPRETER", "JSON"}
     asked = (question(words, index),) if one_question else survey.everything(index, words.get("INTERPRETER", ""))
     among = usable(words, asked[0], index)
-    among = among[: among.index(releases.named("TO", words.get("TO", "latest"), among)) + 1]
+    among = among[: among.index(releases.pick("TO", words.get("TO", "latest"), among)) + 1]
     if "FROM" in words:
-        among = among[among.index(releases.named("FROM", words["FROM"], among)) :]
+        among = among[among.index(releases.pick("FROM", words["FROM"], among)) :]
     else:
         with Judge(asked[0], index) as judging:
             among = among[judging.oldest(among) :]
     for one in asked:
-        print(f"{one.name}, {one.base.named()}", flush=True)
+        print(f"{one.name}, {one.base.described()}", flush=True)
     found = survey.measure(asked, index, among)
     for trials in zip(*found, strict=True):
         print("" if one_question else f"\n{trials[0].implementation}, {trials[0].case}")
@@ -181,7 +181,7 @@ def columns(name: str, trial: Trial, note: str = "") -> str:
 
 @contextlib.contextmanager
 def kept(words: Words, verb: str, asked: Question) -> Iterator[dict[str, Any]]:
-    """What a verb fills in for machines: its `trials`, each with the name of what was judged, and what it finds.
+    """The record that a verb fills in: its `trials`, each with the name of what was judged, and what it finds.
 
     At the end, also of a search that fails, the folder with what a script printed is named, and the file of JSON= is
     written where something was judged. Raises Unavailable.
@@ -196,6 +196,6 @@ def kept(words: Words, verb: str, asked: Question) -> Iterator[dict[str, Any]]:
         if "JSON" in words and trials:
             skip = ("lines", "traceback")
             told = [{"of": of, **{k: v for k, v in one.to_json().items() if k not in skip}} for of, one in trials]
-            beside = asked.base.named() if any(one.cause is None for _, one in trials) else ""
+            beside = asked.base.described() if any(one.cause is None for _, one in trials) else ""
             result = {"verb": verb, "asked": asked.name, "beside": beside, **found, "trials": told}
             write_whole(Path(words["JSON"]).absolute(), json.dumps(result, indent=1) + "\n")

@@ -73,7 +73,7 @@ def source(releases: dict[str, Release]) -> Source:
 @pytest.fixture(scope="session")
 def judging() -> Judging:
     """A Judge of a question, which is about the reported app, beside the base of the cases, where it does not say."""
-    cases = base.of_cases(base.Interpreter.named())
+    cases = base.of_cases(base.Interpreter.find())
 
     def judge(**question: Any) -> Judge:
         apps = () if "line" in question else (REPORTED,)

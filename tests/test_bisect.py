@@ -9,7 +9,7 @@ import pytest
 from harness.index import Release
 from harness.model import Cause, Trial, Verdict
 from harness.place import Unavailable
-from harness.releases import NoChange, bisect, hint, named, usable
+from harness.releases import NoChange, bisect, hint, pick, usable
 from harness.words import Mistake
 
 from .conftest import harness
@@ -31,7 +31,7 @@ def found(words: list[str], good: int | None, bad: int | None) -> tuple[str, lis
         assert one.version not in asked, "asked twice"
         asked[one.version] = note
         word = words[among.index(one)]
-        return Trial("").judged(VERDICTS.get(word, Verdict.inconclusive), f"said {word}", CAUSES.get(word))
+        return Trial("").settle(VERDICTS.get(word, Verdict.inconclusive), f"said {word}", CAUSES.get(word))
 
     try:
         first, second = (None if at is None else among[at] for at in (good, bad))
@@ -82,10 +82,10 @@ def test_what_a_bisect_says() -> None:
 def test_an_end_is_a_version_a_date_or_latest() -> None:
     among = [release(0), release(1, day="2021-01-02"), release(2, day="2021-01-02"), release(3, day="2021-03-04")]
     ends = {"v0.1": "0.1.0", "2021-01-02": "0.2.0", "2021-02-28": "0.2.0", "latest": "0.3.0"}
-    assert {text: named("GOOD", text, among).version for text in ends} == ends
+    assert {text: pick("GOOD", text, among).version for text in ends} == ends
     for text in ("0.9.0", "2021-01-01", "2021-02-30", "nope\n"):
         with pytest.raises(Mistake, match=r"GOOD.* (is no release|Invalid version|day)"):
-            named("GOOD", text, among)
+            pick("GOOD", text, among)
 
 
 def test_withdrawn_and_pre_releases_take_part_where_asked_for_or_named() -> None:

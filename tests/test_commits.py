@@ -84,7 +84,7 @@ def found(repository: Path | str, good: str, bad: str, spoil: str = WRITES) -> l
             word = file.read_text().split()[0]
             if sha not in ends:
                 run("sh", "-c", spoil, cwd=checkout).check_returncode()
-            return Trial("").judged(VERDICTS.get(word, Verdict.inconclusive), word, CAUSES.get(word))
+            return Trial("").settle(VERDICTS.get(word, Verdict.inconclusive), word, CAUSES.get(word))
 
         return [one.sha for one in commits.search(checkout, *ends, judging, lambda _: None)[0]]
 

@@ -18,7 +18,7 @@ from .conftest import ROOT, Judged, Judging, Source
 
 GRANDPARENT = "int(open(f'/proc/{os.getppid()}/stat').read().rsplit(')', 1)[1].split()[1])"
 BOTH = f"for one in ({GRANDPARENT}, os.getppid()): os.kill(one, signal."
-FORGED = json.dumps([Trial("0.20.0", "websockets", "server-headers").judged(Verdict.open, "").to_json()])
+FORGED = json.dumps([Trial("0.20.0", "websockets", "server-headers").settle(Verdict.open, "").to_json()])
 ANSWER = json.dumps(["", 0, FORGED, ""])
 SAID = f"{ANSWER}\n{FORGED}\n".encode()
 ENDINGS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGSTOP")

@@ -29,7 +29,7 @@ def test_what_a_trial_tells_is_what_make_broken_shows(judging: Judging, source: 
 
 
 def test_what_fits_is_what_uv_would_install(source: Source, tmp_path: Path) -> None:
-    cases = base.of_cases(base.Interpreter.named())
+    cases = base.of_cases(base.Interpreter.find())
     table = [("0.12.0", "3.11.7", "OTHER_PINS"), ("0.12.1", "3.11.7", ""), ("0.30.1", "3.7.17", "OTHER_PYTHON")]
     for version, python, cause in table:
         found = ""
@@ -59,7 +59,7 @@ def test_a_base_holds_its_pins_as_released(folder: Path, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path / "here")
     Path("uv.toml").write_text('override-dependencies = ["websockets==12.0"]\n')
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    made = base.of_cases(base.Interpreter.named())
+    made = base.of_cases(base.Interpreter.find())
     assert {f"{name}=={version}" for name, version in made.versions.items()} == set(made.requirements)
     [cached] = [file for file in (tmp_path / "cache").rglob("_version.py") if file.parent.name == "h11"]
     cached.write_text("__version__ = '0.16.0'")
@@ -115,7 +115,7 @@ def test_ones_own_app(judging: Judging, source: Source, tmp_path: Path, monkeypa
 def test_what_ran_is_told_and_is_the_uvicorn_asked_for(judged: Judged, source: Source, tmp_path: Path) -> None:
     """In a uvicorn to come `websockets` may mean websockets-sansio, or be no more."""
     sansio = "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol"
-    newest = base.of_cases(base.Interpreter.named(), websockets="17.4")
+    newest = base.of_cases(base.Interpreter.find(), websockets="17.4")
     config = copied(source("0.54.0"), tmp_path / "to come") / "uvicorn" / "config.py"
     text = config.read_text()
     for means, said in {
@@ -133,7 +133,7 @@ def test_what_ran_is_told_and_is_the_uvicorn_asked_for(judged: Judged, source: S
 
 @pytest.mark.slow
 def test_another_python_judges_the_same(judged: Judged) -> None:
-    other = base.of_cases(base.Interpreter.named("3.8"))
+    other = base.of_cases(base.Interpreter.find("3.8"))
     assert [judged(version, base=other).verdict.name for version in ("0.19.0", "0.20.0")] == ["open", "rejected"]
     told = judged("0.20.0", base=other, line="python -c 'import uvicorn' && python --version")
     assert told.reason.startswith("status 0; Python 3.8.")

@@ -106,7 +106,7 @@ def test_make_names_the_two_commands_first_and_every_target_and_refuses_what_it_
 def test_the_six_files_alone_do_all_of_it_on_every_python(minor: int, tmp_path: Path) -> None:
     """In a folder whose name has a space. A build that fails or is stopped leaves nothing."""
     try:
-        python = Interpreter.named(f"3.{minor}").path
+        python = Interpreter.find(f"3.{minor}").path
     except Unavailable:
         pytest.skip(f"no Python 3.{minor} here")
     folder = tmp_path / "six files"

@@ -94,7 +94,7 @@ def tried(sources: Path, *selection: str) -> Outcomes:
     """What came of the selected tests; without a selection of all, where those that fail are tried again alone."""
     written = sources / "tried.xml"
     # The pins want 3.11, and an environment of their own keeps out the plugins of pytest that others have.
-    python = Interpreter.named("" if sys.version_info >= (3, 11) else ">=3.11").path
+    python = Interpreter.find("" if sys.version_info >= (3, 11) else ">=3.11").path
     pinned = [UV, "run", "--quiet", "--no-project", "--no-config", "--isolated", "--python", python]
     pinned += ["--with-requirements", str(REQUIREMENTS)]
     options = ["-o", "addopts=", "-p", "no:cacheprovider", f"--junitxml={written}"]

@@ -149,7 +149,7 @@ def test_an_environment_that_no_longer_fits(what: str, fault: Field, tmp_path: P
     for name in ("harness", "broken"):
         inner = project / ".environments" / name
         if "Python" in what:
-            other = Path("/nonexistent") if what == "no Python" else Path(Interpreter.named(OTHER).path)
+            other = Path("/nonexistent") if what == "no Python" else Path(Interpreter.find(OTHER).path)
             (inner / "bin" / "python").unlink()
             (inner / "bin" / "python").symlink_to(other)
             (inner / "pyvenv.cfg").write_text(f"home = {other.parent}\n")
