@@ -42,7 +42,7 @@ broken fixed: %: .environments/%/ready
 vpath requirements-%.txt harness tests
 # What has lost its Python is built anew.
 $(shell for name in broken fixed harness tests; do \
-	[ -x .environments/$$name/bin/python ] || rm -rf .environments/$$name; done)
+	[ ! -e .environments/$$name/ready ] || [ -x .environments/$$name/bin/python ] || rm -rf .environments/$$name; done)
 clean:
 	rm -rf .environments
 
