@@ -170,7 +170,7 @@ def labelled(line: str, headers: list[list[str]], accepted: Mapping[str, Any]) -
     wrote = {
         "subprotocol=": value == accepted.get("subprotocol"),
         "headers=": (HEADER, value) in [(name.lower(), text) for name, text in headers],
-        "websocket.accept's headers": (raw, value.encode()) in in_accept,
+        "accept's headers": (raw, value.encode()) in in_accept,
     }
     return f"{line}   <-- from {' or '.join(filter(wrote.get, wrote)) or 'somebody else'}"
 

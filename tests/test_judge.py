@@ -24,7 +24,7 @@ def test_what_a_trial_tells_is_what_make_broken_shows(judging: Judging, source: 
         reported, second = judge.folder(source("0.20.0"))
     assert (reported.lines[0], reported.lines[-1]) == ("= connection is CONNECTING", "= connection is CLOSED")
     labels = [[line.split("<-- from ")[1] for line in one.lines if "<--" in line] for one in (reported, second)]
-    assert labels == [["subprotocol=", "headers="], ["subprotocol=", "websocket.accept's headers"]]
+    assert labels == [["subprotocol=", "headers="], ["subprotocol=", "accept's headers"]]
     assert reported.traceback.endswith(reported.reason)
 
 
