@@ -77,6 +77,9 @@ def document(found: Measured, index: Index) -> str:
     does = f"{DOES[now.verdict]} with uvicorn {newest.version}, the newest release for {python}"
     known = KNOWN.get(app.case, TWICE if twice else "")
     query = " The query of its URL is left out here." if "?" in app.path else ""
+    own = (
+        " How the file itself is run does not count; `HEADERS` in it, or `HEADER=`, does." if "APP=" in app.case else ""
+    )
     beside = " ".join(f"{name}=={version}" for name, version in base.versions.items())
     parts = [
         "# Sec-WebSocket-Protocol is sent more than once" if twice and not works else f"# The handshake {does}",
@@ -84,7 +87,7 @@ def document(found: Measured, index: Index) -> str:
         "### Description",
         paragraphs(known and f"**Known.** {known}"),
         f"**Measured now,** in one run, with nothing but uvicorn exchanged: the handshake {does}. "
-        f"{inline(Path(app.name).name)} is served with `ws={app.ws}`.{query}",
+        f"{inline(Path(app.name).name)} is served with `ws={app.ws}`.{own}{query}",
         table(found),
         changed(found, index),
         "### Example Code",

@@ -87,7 +87,7 @@ def changed_release(words: Words, asked: Question, index: Index) -> Change:
             change = releases.bisect(among, ends.get("GOOD"), ends.get("BAD"), judge_one)
         except NoChange as error:
             seconds = max(1, round((time.monotonic() - begun) / len(result["trials"]) * len(among)))
-            every = typed("survey", words if asked.line else {"CASE": asked.apps[0].case, **words})
+            every = typed("survey", words if words.keys() & {"APP", "RUN"} else {"CASE": asked.apps[0].case, **words})
             raise NoChange(f"{error}\nevery change there was, in about {seconds} s: {every}") from None
         for side, one in (("last", change.last), ("first", change.first)):
             result[side] = {"uvicorn": one.version, "released": one.released}
