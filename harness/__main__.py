@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         for name in words.keys() & {"JSON", "OUTPUT"}:
             path = Path(words[name]).absolute()
-            if not os.access(path if path.exists() else path.parent, os.W_OK):
+            if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
                 raise Mistake(f"{name}: {plain(str(path))} cannot be written")
         return known[verb](words)
     except Mistake as error:

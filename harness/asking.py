@@ -44,7 +44,7 @@ def question(words: Words, index: Index) -> Question:
     line = words.get("RUN", "")
     # Where nothing but words, paths and options is there, each name of a script is that of a file.
     if re.fullmatch(r"\s*(?:python[\d.]*|pytest)\s[\w\s./=:-]*", line):
-        for script in _scripts(line)[:1]:
+        for script in _scripts(line)[: None if "pytest" in line else 1]:  # what follows may be what it writes
             _file("RUN", script)
     apps = () if line else (app(words, ws),)
     return Question(

@@ -115,10 +115,10 @@ def search(
 def reverted(checkout: Path, sha: str, until: str) -> Commit | None:
     """The commit up to `until` or on the main branch that reverts another, by what its message says."""
     [one] = described(checkout, "-1", sha)
-    pull = one.link.rpartition("/")[2] or "none"
+    pull, title = one.link.rpartition("/")[2] or "none", re.sub(r" \(#\d+\)$", "", one.subject)
     # By its sha, its subject or its pull request; who reverts its revert names the subject and the number too.
     named = re.compile(
-        rf'(?m)This reverts commit {sha[:7]}|\ARevert "{re.escape(one.subject)}"'
+        rf'(?m)This reverts commit {sha[:7]}|\ARevert "{re.escape(title)}(?: \(#{pull}\))?"'
         rf'|^(?!Revert "Revert).*\b[Rr]everts?\b.*#{pull}\b'
     )
     newer = described(checkout, "--ignore-missing", until, "cloned/HEAD", f"^{sha}")

@@ -65,7 +65,8 @@ def main(control: socket.socket) -> NoReturn:
 def keep(control: socket.socket) -> NoReturn:
     """Answer each job with a line of JSON: its token, its wait status, what it said, and the error if there is one."""
     os.setsid()  # so what a uvicorn does to its parent's process group meets nobody else
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # also where the tool ignores them, as after nohup
+        signal.signal(kind, signal.SIG_DFL)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     for name in PRELOADED.split():
         with contextlib.suppress(Exception):  # a trial says itself what is missing or damaged

@@ -149,6 +149,8 @@ class Index:
         response = client.s.get(client.get_project_url(package), headers={"Accept": ACCEPT_ANY}, timeout=TIMEOUT)
         response.raise_for_status()
         files = ProjectPage.from_response(response, package).packages
+        if not self._releases(files):  # such as the page that a network shows to whoever has to log in
+            raise ValueError(f"it lists no release of {package}")
         allowed = re.search(r"max-age=(\d+)", response.headers.get("Cache-Control", ""))
         until = time.time() + (min(float(allowed[1]), DAY) if allowed else FRESH)
         kept = {"until": until, "releases": [asdict(one) for one in self._releases(files)]}

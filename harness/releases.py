@@ -166,15 +166,13 @@ class _Trials:
         if at not in self.made:
             self.made[at] = self.judging(self.releases[at], note)
             give_up(list(self.made.values()))
+            if self.made[at].cause is Cause.UNAVAILABLE:  # another one would say nothing of what is there
+                raise untestable(self.made[at])
         return self.made[at]
 
     def change(self, low: int, high: int) -> Change:
         """The change between two ends, or what they become where they cannot be judged."""
-        trials = [self.ask(end, "an end") for end in (low, high)]
-        for trial in trials:  # another end would say nothing of what is there
-            if trial.cause is Cause.UNAVAILABLE:
-                raise untestable(trial)
-        testable = [end for end in (low, high) if not self.made[end].cause] or [self._within(low, high)]
+        testable = [end for end in (low, high) if not self.ask(end, "an end").cause] or [self._within(low, high)]
         ends = self._inward(low, testable[0]), self._inward(high, testable[-1])
         before, after = (self.made[at].verdict for at in ends)
         for end, verdict in ((low, before), (high, after)):

@@ -11,7 +11,7 @@ from harness.index import Index, Release
 from harness.judge import Judge, Question
 from harness.known import FORM, KNOWN, TWICE
 from harness.model import Trial, Verdict
-from harness.place import write_whole
+from harness.place import Unavailable, write_whole
 from harness.prose import fenced, folded, inline, paragraphs
 from harness.releases import Change, NoChange
 
@@ -42,7 +42,7 @@ def write(words: Mapping[str, str]) -> int:
 
 
 def measure(asked: Question, index: Index) -> Measured:
-    """Bisect, or where both ends are alike judge every release. Raises Unavailable."""
+    """Bisect, or where both ends are alike judge every release. Raises Unavailable, also where it varies."""
     change: Change | None
     trials: dict[Release, Trial] = {}
     among = releases.usable(index.releases("uvicorn"), asked.base.interpreter.version, {})
@@ -62,6 +62,9 @@ def measure(asked: Question, index: Index) -> Measured:
         names = {judged[-1]: "the newest that can be judged", among[-1]: "the newest"}
         if change:
             names |= dict(zip([change.last, change.first], change.names, strict=True))
+        for one in names:
+            if judging.release(one)[0].verdict is not trials[one].verdict:
+                raise Unavailable(f"uvicorn {one.version} gets two verdicts: it varies")
     return Measured(asked, change, judged, names, {one: trials[one] for one in sorted(names, key=among.index)})
 
 

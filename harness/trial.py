@@ -9,12 +9,12 @@ import asyncio
 import importlib
 import importlib.util
 import logging
-import os
 import re
 import socket
 import sys
 import traceback
 from dataclasses import replace
+from importlib.machinery import SourceFileLoader
 from logging.handlers import BufferingHandler
 from operator import attrgetter
 from pathlib import Path
@@ -65,7 +65,7 @@ def attempt(uvicorn: Any, app: App, trial: Trial) -> None:
         trial.settle(verdict, plain(reason)[:REASON], cause)
         if not cause:
             trial.traceback = traceback_of(error)
-    lines = [plain(record.getMessage()) for record in log.buffer if record.name == HANDSHAKE]
+    lines = [plain(record.getMessage())[:REASON] for record in log.buffer if record.name == HANDSHAKE]
     trial.sent = [header[1] for header in map(RECEIVED.fullmatch, lines) if header]
     trial.lines = [labelled(line, app.headers or [], accepted) for line in lines]
     errors = [record for record in log.buffer if record.levelno >= logging.ERROR and record.name != HANDSHAKE]
@@ -80,7 +80,9 @@ def attempt(uvicorn: Any, app: App, trial: Trial) -> None:
 def load(job: Job) -> Any:
     """Import uvicorn from the job's folder. Raises Inconclusive."""
     if job.changes:  # bytecode is matched to its source by size and second, so it may match and be stale
-        sys.pycache_prefix = os.devnull  # where none can be read or written
+        stats, inside = SourceFileLoader.path_stats, f"{job.folder}/"
+        # Of a file that is not there none is read or written.
+        SourceFileLoader.path_stats = lambda self, path: stats(self, "" if path.startswith(inside) else path)  # type: ignore
     sys.path.insert(0, job.folder)
     try:
         uvicorn = importlib.import_module("uvicorn")
@@ -100,9 +102,9 @@ def load_app(app: App) -> tuple[App, Any]:
     try:
         if file.suffix == ".py":  # by its path, so that no other module of its name is taken for it
             sys.path.insert(0, str(file.parent))
-            spec: Any = importlib.util.spec_from_file_location(file.stem, place)
+            spec: Any = importlib.util.spec_from_file_location(file.stem.replace("__main__", "main"), place)
             module = importlib.util.module_from_spec(spec)
-            sys.modules.setdefault(file.stem, module)
+            sys.modules.setdefault(spec.name, module)
             spec.loader.exec_module(module)
         else:
             sys.path.insert(0, app.folder)

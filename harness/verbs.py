@@ -148,7 +148,10 @@ def survey_releases(words: Words) -> int:
             among = among[judging.oldest(among) :]
     for one in asked:
         print(f"{one.name}, {one.base.described()}", flush=True)
-    found = survey.measure(asked, index, among)
+    with kept(words, "survey", asked[0]) as result:
+        found = survey.measure(asked, index, among)
+        told = [(release.version, trial) for release, each in zip(among, found, strict=True) for trial in each]
+        result["trials"] += told
     for trials in zip(*found, strict=True):
         print("" if one_question else f"\n{trials[0].implementation}, {trials[0].case}")
         for alike in releases.ranges(among, trials):
@@ -157,9 +160,6 @@ def survey_releases(words: Words) -> int:
             print(f"{change.names[1]}: {change.first.dated}, {change.link}")
             if one_question:
                 print(f"  its commit: {typed('bisect-commits', {**words, **change.ends})}")
-    told = [(release.version, trial) for release, each in zip(among, found, strict=True) for trial in each]
-    with kept(words, "survey", asked[0]) as result:
-        result["trials"] += told
     return 0 if any(not trial.cause for _, trial in told) else 125
 
 

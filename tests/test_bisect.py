@@ -69,7 +69,7 @@ def test_what_a_bisect_says() -> None:
         ("o o r r", 3, 0, "BAD, 0.0.0, is open", 2),
         ("o o r r", 1, 1, "GOOD and BAD are the same release, 0.1.0", 0),
         ("- r r r", 0, 3, "GOOD, 0.0.0, cannot be judged: said -", 4),
-        ("gone o r r", None, None, "said gone", 2),
+        ("- gone o r", None, None, "said gone", 4),
         # What can be judged nowhere, or takes too long, is given up.
         (20 * "- ", None, None, "said -", 20),
         ("o " + 81 * "late " + "r", None, None, "said late", 5),

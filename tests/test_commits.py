@@ -177,7 +177,7 @@ def test_who_reverted_it_is_named_wherever_that_is_and_however_it_says_so(tmp_pa
     repository = new(tmp_path / "uvicorn")
     reverts = {
         "Add this (#11)": "Take it away\n\nThis reverts commit {sha}.",
-        "Add that": 'Revert "Add that" (#22)',
+        "Add that (#12)": 'Revert "Add that" (#22)',
         "Add more (#13)": "Undo more (#23)\n\nReverts Kludex/uvicorn#13",
         "Merge pull request #14 from a/b": "Revert what #14 brought",
         "Add foo": 'Revert "Add foobar"',
