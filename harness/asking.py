@@ -24,7 +24,7 @@ else:
 SCRIPT_LIMIT = 60.0  # seconds
 REPORTED = "server-headers"
 RIVALS = (("CASE", "APP", "RUN"), ("SOURCE", "UVICORN"), *(("RUN", name) for name in SERVED[2:]))
-METADATA = r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$"  # of a script (PEP 723)
+METADATA = r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$\s?"  # of a script (PEP 723)
 
 
 def cases() -> dict[str, Path]:

@@ -17,7 +17,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
-from harness.model import plain
 from harness.place import FOLDER, ROOT, Unavailable, made, run, scratch
 from harness.sources import settings
 
@@ -49,7 +48,7 @@ class Interpreter:
         with scratch("asking") as aside, suppress(Unavailable):
             found = run(find, aside, {**settings(), "PATH": path}).strip()
             return cls(os.path.realpath(found), run([found, "-I", "-c", told], aside).strip())
-        raise Unavailable(f"no Python {plain(request)} here: install it, or give the path of one")
+        raise Unavailable(f"no Python {request} here: install it, or give the path of one")
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def search(
     while not (found := re.findall(rf"(?m)^([0-9a-f]{{40,64}})(?: is the first {new} commit)?$", said)):
         [at] = described(checkout, "-1")
         if at.sha in trials:
-            raise Unavailable(f"{plain(said)} (git cannot go on from {at.sha[:12]})")
+            raise Unavailable(f"{said} (git cannot go on from {at.sha[:12]})")
         trial = judged(at.sha)
         reason = f"  ({trial.reason[:100]})" if trial.reason and (trial.cause or not trial.case) else ""
         say(f"{at.sha[:12]}  {trial.verdict.name:12}  {at.subject}{reason}")

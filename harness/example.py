@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.asking import REPORTED
+from harness.asking import METADATA, REPORTED
 from harness.index import Index, Release
 from harness.judge import Judge, Question
 from harness.model import Verdict
@@ -16,7 +16,6 @@ from harness.prose import fenced, folded, public
 
 REPRO = ROOT / "harness" / "repro.py"  # the example for the reported app; others differ in the pins, app and last line
 UNFOLDED = 85  # lines
-BLOCK = re.compile(r"(?m)^# /// script$\s(^#(| .*)$\s)+^# ///$\s")  # PEP 723: a file may have one
 
 
 def given(asked: Question, index: Index, bad: Sequence[Release], good: Sequence[Release]) -> str:
@@ -40,10 +39,10 @@ def composed(asked: Question, uvicorn: str) -> str:
     file, _, name = app.name.rpartition(":")
     if not file.endswith(".py"):
         return ""
-    *reported, show, _ = BLOCK.sub("", REPRO.read_text()).split("\n\n\n")
+    *reported, show, _ = re.sub(METADATA, "", REPRO.read_text()).split("\n\n\n")
     text = "\n\n\n".join(reported)
     if app.case != REPORTED:  # what it does where it is run itself would serve for ever
-        text = re.split(r"(?m)^if __name__\b", BLOCK.sub("", Path(file).read_text()))[0].strip()
+        text = re.split(r"(?m)^if __name__\b", re.sub(METADATA, "", Path(file).read_text()))[0].strip()
     said = {"HEADERS": app.headers, "OFFER": app.offer, "NONE": app.none}
     text += "".join(f"\n{own} = {json.dumps(value)}" for own, value in said.items() if value is not None)
     given = [f"{own.lower()}={own}" for own in said if re.search(rf"(?m)^{own}\b", text)]

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from harness.base import Base
 from harness.git import git
-from harness.model import Cause, Inconclusive, plain
+from harness.model import Cause, Inconclusive
 from harness.place import Unavailable, digest
 
 
@@ -48,7 +48,7 @@ def patched(folder: Path, patch: Path, aside: Path) -> Path:
     try:
         git(copy, "apply", "--include=uvicorn/*", str(patch))  # whatever else the patch is about is not here
     except Unavailable as error:
-        raise Inconclusive(Cause.UNPATCHED, f"the patch does not apply: {plain(str(error))}") from None
+        raise Inconclusive(Cause.UNPATCHED, f"the patch does not apply: {error}") from None
     if digest(copy / "uvicorn") == digest(folder / "uvicorn"):
         raise Inconclusive(Cause.UNPATCHED, "the patch changes nothing in uvicorn/")
     return copy

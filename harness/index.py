@@ -102,9 +102,7 @@ class Index:
             return self._ask(package).result(LIMIT)
         except Exception as error:
             advice = "check the network and the index of uv or pip"
-            raise Unavailable(
-                f"the package index cannot be reached: {advice} ({str(error) or type(error).__name__})"
-            ) from None
+            raise Unavailable(f"the package index cannot be reached: {advice} ({_reason(error)})") from None
 
     def folder(self, release: Release) -> Path:
         """The folder of a release of uvicorn, its wheel unpacked. Raises Unavailable."""
@@ -120,9 +118,7 @@ class Index:
                 with zipfile.ZipFile(wheel) as opened:
                     opened.extractall(new)
             except Exception as error:
-                raise Unavailable(
-                    f"the wheel of uvicorn {release.version} cannot be had ({str(error) or type(error).__name__})"
-                ) from error
+                raise Unavailable(f"the wheel of uvicorn {release.version} cannot be had ({_reason(error)})") from error
 
         return made(_place(release), build)
 
@@ -149,11 +145,12 @@ class Index:
         response = client.s.get(client.get_project_url(package), headers={"Accept": ACCEPT_ANY}, timeout=TIMEOUT)
         response.raise_for_status()
         files = ProjectPage.from_response(response, package).packages
-        if not self._releases(files):  # such as the page that a network shows to whoever has to log in
+        found = self._releases(files)
+        if not found:  # such as the page that a network shows to whoever has to log in
             raise ValueError(f"it lists no release of {package}")
         allowed = re.search(r"max-age=(\d+)", response.headers.get("Cache-Control", ""))
         until = time.time() + (min(float(allowed[1]), DAY) if allowed else FRESH)
-        kept = {"until": until, "releases": [asdict(one) for one in self._releases(files)]}
+        kept = {"until": until, "releases": [asdict(one) for one in found]}
         with suppress(OSError):  # it can be asked again
             FOLDER.mkdir(parents=True, exist_ok=True)
             self._file(package).write_text(json.dumps(kept), encoding="utf-8")
@@ -196,3 +193,7 @@ class Index:
 
 def _place(release: Release) -> Path:
     return FOLDER / "releases" / f"{release.version}-{release.wheel[:12]}"
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -34,9 +34,8 @@ class Question:
     patch: Path | None = None
     runs: int = 1
     at_once: int = 1
-    printed: Path = field(
-        default_factory=lambda: FOLDER / "runs" / secrets.token_hex(4)
-    )  # by a script, a file for each
+    # Where what a script prints is kept, a file for each uvicorn.
+    printed: Path = field(default_factory=lambda: FOLDER / "runs" / secrets.token_hex(4))
 
 
 class Judge(contextlib.ExitStack):

@@ -79,7 +79,7 @@ def refuse_others(aside: Path) -> None:
     Raises Unavailable, and OSError for what the disk says.
     """
     if os.pathsep in str(aside):
-        raise Unavailable(f"PATH cannot hold {plain(str(aside.parent))}: put this where no {os.pathsep} is")
+        raise Unavailable(f"PATH cannot hold {aside.parent}: put this where no {os.pathsep} is")
     refused = aside / "refused"
     refused.mkdir()
     (refused / ".refusal").write_text(REFUSAL)
